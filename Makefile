@@ -1,0 +1,56 @@
+# Two targets matter to a newcomer: `make demo` and `make test`. Each sets up all that it needs, in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+.PHONY: help demo test check format bench docs clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: .venv/demo ## Record, then replay, real SDK calls against a local provider (no key, no network)
+	@$(BIN)/askonce demo
+
+test: .venv/test ## Run all tests
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+check: .venv/test .venv/check ## Lint, and check types and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/check ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/test .venv/bench ## Measure, and write benchmarks/results
+	$(BIN)/python -m benchmarks
+
+docs: .venv/test ## Write the reference pages that are generated
+	$(BIN)/python -m docs.generate
+
+clean: ## Remove what the targets made
+	rm -rf .venv .legacy .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+
+.venv/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "askonce needs Python 3.11 or later; run make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(PIP) install --upgrade 'pip>=25.1'
+	@touch $@
+
+.venv/demo: .venv/pip pyproject.toml
+	$(PIP) install --editable . --group demo
+	@touch $@
+
+.venv/test: .venv/demo pyproject.toml
+	$(PIP) install --group test
+	$(PIP) install --no-deps --upgrade --target .legacy/openai2 'openai<3'
+	@touch $@
+
+.venv/check: .venv/pip pyproject.toml
+	$(PIP) install --group check
+	@touch $@
+
+.venv/bench: .venv/pip pyproject.toml
+	$(PIP) install --group bench
+	@touch $@
