@@ -1,0 +1,199 @@
+"""What one request asks of the cache: read from its headers and body fields, then stripped.
+
+A value is parsed, never merely noticed: `cache_enabled: false` is false. A value that cannot be parsed is an
+error that names it, never a default.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from askonce._core.messages import Headers
+from askonce.errors import ControlError
+
+
+class Mode(StrEnum):
+    """What happens on a hit and on a miss."""
+
+    RECORD = "record"
+    REPLAY = "replay"
+    OFFLINE = "offline"
+    REFRESH = "refresh"
+    OFF = "off"
+
+
+class Controls(NamedTuple):
+    """The knobs of one call; None leaves what the session says.
+
+    `ttl` and `max_age` are in seconds; `customer` and `by_credential` ask for a partition of the customer's own
+    inside the partition, the latter named after the caller's credential;
+    `delays` scales the recorded rhythm, 0.0 is at once.
+    """
+
+    mode: Mode | None = None
+    ttl: float | None = None
+    max_age: float | None = None
+    seed: str | None = None
+    partition: str | None = None
+    customer: str | None = None
+    by_credential: bool = False
+    delays: float | None = None
+
+    def over(self, other: Controls) -> Controls:
+        """Return these controls, and where they are silent, the other's."""
+        if other is NONE:
+            return self
+        if self is NONE:
+            return other
+        return Controls(
+            self.mode or other.mode,
+            other.ttl if self.ttl is None else self.ttl,
+            other.max_age if self.max_age is None else self.max_age,
+            other.seed if self.seed is None else self.seed,
+            other.partition if self.partition is None else self.partition,
+            other.customer if self.customer is None else self.customer,
+            self.by_credential or other.by_credential,
+            other.delays if self.delays is None else self.delays,
+        )
+
+
+NONE = Controls()
+
+_PREFIX = b"x-askonce-"
+_HEADERS = ("x-askonce-mode", "x-askonce-partition", "x-askonce-seed", "x-askonce-ttl")
+_CACHE_OPTIONS = ("cache_by_customer", "is_cached_by_model", "omit_log")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)?")
+_LONGEST = 1e12  # seconds; beyond all calendars, and within what every store can hold
+_SECONDS = {None: 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def parse_duration(text: str) -> float | None:
+    """Return the seconds that `90`, `90s`, `15m`, `12h`, `30d` or `2w` stand for, or None for anything else."""
+    match = _DURATION.fullmatch(text.strip().lower())
+    return min(float(match[1]) * _SECONDS[match[2]], _LONGEST) if match else None
+
+
+def read_headers(headers: Headers) -> tuple[Controls, Headers]:
+    """Read the controls in a request's headers; return them and the headers that go to the provider.
+
+    `x-askonce-ttl|seed|mode|partition`, and the request directives of Cache-Control (RFC 9111, 5.2.1).
+
+    Raises:
+        ControlError: when a value is malformed, or an `x-askonce-` header is not one of these.
+    """
+    controls = NONE
+    directives = []
+    kept = []
+    for pair in headers:
+        name = pair[0].lower()
+        if name.startswith(_PREFIX):
+            controls = _read_own(name.decode("latin-1"), pair[1].decode("latin-1").strip()).over(controls)
+        elif name == b"cache-control":
+            directives.append(pair[1].decode("latin-1"))
+        else:
+            kept.append(pair)
+    if directives:
+        controls = controls.over(_read_cache_control(",".join(directives)))
+    return (controls, Headers(kept)) if len(kept) < len(headers) else (NONE, headers)
+
+
+def _read_own(name: str, value: str) -> Controls:
+    match name:
+        case "x-askonce-ttl":
+            ttl = parse_duration(value)
+            if ttl is None:
+                raise ControlError(f"{name}: {value!r} is not a duration. Write seconds (3600) or 15m, 12h, 30d.")
+            return Controls(ttl=ttl)
+        case "x-askonce-mode":
+            return Controls(mode=parse_mode(value, name))
+        case "x-askonce-seed" | "x-askonce-partition" if not value:
+            raise ControlError(f"{name}: the value is empty. Give a name, or leave the header out.")
+        case "x-askonce-seed":
+            return Controls(seed=value)
+        case "x-askonce-partition":
+            return Controls(partition=value)
+        case _:
+            raise ControlError(f"{name}: there is no such control. There are {', '.join(_HEADERS)}.")
+
+
+def parse_mode(value: str, name: str) -> Mode:
+    """Return the mode of that name; `name` is what to blame when there is none."""
+    try:
+        return Mode(value.strip().lower())
+    except ValueError:
+        raise ControlError(f"{name}: {value!r} is not a mode. There are {', '.join(Mode)}.") from None
+
+
+def _read_cache_control(value: str) -> Controls:
+    """Read the directives that RFC 9111 defines for requests; others are ignored, as it says they must be."""
+    given = dict(_directives(value))
+    mode: Mode | None = None
+    if "only-if-cached" in given:
+        mode = Mode.OFFLINE
+    elif "no-cache" in given:
+        mode = Mode.OFF if "no-store" in given else Mode.REFRESH
+    elif "no-store" in given:
+        mode = Mode.REPLAY
+    max_age = given.get("max-age")
+    if max_age is not None and not max_age.isdecimal():
+        raise ControlError(f"cache-control: max-age={max_age!r} is not a whole number of seconds.")
+    return Controls(mode=mode, max_age=None if max_age is None else min(float(max_age), _LONGEST))
+
+
+def _directives(value: str) -> Iterator[tuple[str, str]]:
+    for directive in value.split(","):
+        name, _, argument = directive.strip().lower().partition("=")
+        yield name, argument.strip('"')
+
+
+def read_fields(fields: Mapping[str, Any]) -> Controls:
+    """Read the controls in a request's JSON body (Keywords AI / Respan's names).
+
+    Raises:
+        ControlError: when a value is malformed, or `cache_options` holds an unknown name.
+    """
+    if not fields:
+        return NONE
+    controls = NONE
+    enabled = fields.get("cache_enabled")
+    if enabled is not None and not isinstance(enabled, bool):
+        raise ControlError(f"cache_enabled: {enabled!r} is neither true nor false.")
+    if enabled is False:
+        controls = controls._replace(mode=Mode.OFF)
+    ttl = fields.get("cache_ttl")
+    if ttl is not None:
+        if isinstance(ttl, bool) or not isinstance(ttl, int | float) or not 0 <= ttl <= _LONGEST:
+            raise ControlError(f"cache_ttl: {ttl!r} is not a number of seconds. Write 3600 for an hour.")
+        controls = controls._replace(ttl=float(ttl))
+    customer = _read_customer(fields)
+    if _read_options(fields.get("cache_options")):
+        controls = controls._replace(customer=customer, by_credential=customer is None)
+    return controls
+
+
+def _read_customer(fields: Mapping[str, Any]) -> str | None:
+    params = fields.get("customer_params")
+    if params is not None and not isinstance(params, dict):
+        raise ControlError(f"customer_params: {params!r} is not an object.")
+    customer = fields.get("customer_identifier")
+    if customer is None and params:
+        customer = params.get("customer_identifier")
+    if customer is not None and (not isinstance(customer, str) or not customer):
+        raise ControlError(f"customer_identifier: {customer!r} is not a string with something in it.")
+    return customer
+
+
+def _read_options(options: Any) -> bool:
+    if options is None:
+        return False
+    if not isinstance(options, dict):
+        raise ControlError(f"cache_options: {options!r} is not an object.")
+    for name, value in options.items():
+        if name not in _CACHE_OPTIONS:
+            raise ControlError(f"cache_options.{name}: no such option. There are {', '.join(_CACHE_OPTIONS)}.")
+        if not isinstance(value, bool):
+            raise ControlError(f"cache_options.{name}: {value!r} is neither true nor false.")
+    return bool(options.get("cache_by_customer"))

@@ -1,0 +1,44 @@
+"""An error answer of our own, in the shape of the provider it stands in for.
+
+An exception raised below an SDK is swallowed and retried by some; a response with `x-should-retry: false` and
+the provider's own error body reaches the user at once, with our words.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from askonce._core.domains import Dialect
+from askonce._core.messages import Answer, Chunk, Head, Headers
+
+_NAMES = {400: ("invalid_request_error", "INVALID_ARGUMENT"), 404: ("not_found_error", "NOT_FOUND")}
+_REASONS = {400: b"Bad Request", 404: b"Not Found"}
+
+
+def refusal(dialect: Dialect, status: int, message: str) -> Answer:
+    """Return an error answer with this status (400 or 404) and message."""
+    body = json.dumps(_body(dialect, status, message), ensure_ascii=False).encode()
+    headers = Headers(
+        (
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"x-should-retry", b"false"),
+        )
+    )
+    return Answer(Head(status, headers, _REASONS[status]), 0.0, (Chunk(body, 0.0),))
+
+
+def _body(dialect: Dialect, status: int, message: str) -> dict[str, Any]:
+    kind, code = _NAMES[status]
+    match dialect:
+        case Dialect.ANTHROPIC:
+            return {"type": "error", "error": {"type": kind, "message": message}}
+        case Dialect.GEMINI:
+            return {"error": {"code": status, "message": message, "status": code}}
+        case Dialect.OLLAMA:
+            return {"error": message}
+        case Dialect.COHERE | Dialect.BEDROCK:
+            return {"message": message}
+        case Dialect.OPENAI:
+            return {"error": {"message": message, "type": kind, "param": None, "code": "askonce_" + code.lower()}}

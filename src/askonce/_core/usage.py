@@ -1,0 +1,57 @@
+"""The tokens that an answer says it used, for every provider's shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from askonce._core.messages import Usage
+
+_INPUT = (
+    "prompt_tokens", "input_tokens", "inputTokens", "promptTokenCount", "prompt_eval_count", "inputTokenCount",
+)  # fmt: skip
+_OUTPUT = (
+    "completion_tokens", "output_tokens", "outputTokens", "candidatesTokenCount", "eval_count", "outputTokenCount",
+)  # fmt: skip
+_PLACES = ("usage", "usageMetadata", "meta", "amazon-bedrock-invocationMetrics")
+_ABSURD = 1e12  # no answer has so many tokens, and a store's counters must be able to add them up
+# Anthropic and Bedrock count the tokens of a cached prompt beside the input tokens, others among them.
+_BESIDE = (
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+    "cacheReadInputTokens",
+    "cacheWriteInputTokens",
+)
+
+
+def read_usage(event: dict[str, Any], before: Usage) -> Usage:
+    """Return the usage after one more event of an answer (counts in a stream are cumulative)."""
+    for counts in _counts(event):
+        read = _first(counts, _INPUT) + sum(_number(counts.get(name)) for name in _BESIDE)
+        if not read and not _first(counts, _OUTPUT):
+            read = _number(counts.get("total_tokens"))  # embeddings and rerankers that count nothing else
+        written = _first(counts, _OUTPUT) + _number(counts.get("thoughtsTokenCount"))
+        before = Usage(max(before.input_tokens, read), max(before.output_tokens, written))
+    return before
+
+
+def _counts(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if "eval_count" in event or "prompt_eval_count" in event:  # Ollama
+        yield event
+    for outer in (event, event.get("response"), event.get("message"), event.get("delta")):
+        if isinstance(outer, dict):
+            for name in _PLACES:
+                counts = outer.get(name)
+                if isinstance(counts, dict):
+                    inner = counts.get("tokens") or counts.get("billed_units")  # Cohere
+                    yield inner if isinstance(inner, dict) else counts
+
+
+def _first(counts: dict[str, Any], names: tuple[str, ...]) -> int:
+    return next((n for n in (_number(counts.get(name)) for name in names) if n), 0)
+
+
+def _number(value: Any) -> int:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _ABSURD:
+        return int(value)
+    return 0
