@@ -1,0 +1,43 @@
+"""Where entries live. `open_storage(url)` opens one; `Storage` is what each of them can do.
+
+To add a back end: one file here, a line in `open_storage`, and its name in `tests/storage/test_contract.py`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from askonce.errors import SettingsError
+from askonce.storage.protocol import Filter, Storage, Totals
+
+__all__ = ["Filter", "Storage", "Totals", "open_storage"]
+
+
+def open_storage(url: str | Path, *, max_size: int | None = None, memory: int = 32 << 20) -> Storage:
+    """Open the storage that `url` names: `memory:`, `memory:name`, `sqlite:///path` or the path of a file.
+
+    `max_size` bounds what it keeps and `memory` what it holds in memory, both in bytes.
+
+    Raises:
+        SettingsError: when no storage has such a name.
+    """
+    text = str(url)
+    if text.startswith("memory:"):
+        from askonce.storage.memory import shared_memory
+
+        return shared_memory(text.removeprefix("memory:"), max_size)
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        path = Path(text).expanduser()
+    elif scheme == "sqlite":
+        path = Path(rest.removeprefix("/") if rest[2:3] == ":" else rest).expanduser()
+    else:
+        raise SettingsError(
+            f"store: {text!r} names no storage. There are a file's path, 'sqlite:///path', 'memory:' "
+            "and 'memory:name'."
+        )
+    if path.is_dir():
+        raise SettingsError(f"store: {text!r} is a folder. Name a file in it, such as {str(path / 'cache.db')!r}.")
+    from askonce.storage.sqlite import SQLiteStorage
+
+    return SQLiteStorage(path, max_size=max_size, memory=memory)

@@ -1,0 +1,156 @@
+"""What every storage can do. All methods may be called from any thread, at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from askonce._core.entry import Entry, Key, Question, Take
+
+
+class Filter(NamedTuple):
+    """Which entries to list; None (or empty) leaves a field open.
+
+    `model` and `text` match anywhere, without regard to case; `text` is looked for in question and answer.
+    `since` and `until` are Unix seconds; `key` is the beginning of a key in hexadecimal.
+    """
+
+    provider: str | None = None
+    model: str | None = None
+    partition: str | None = None
+    text: str | None = None
+    since: float | None = None
+    until: float | None = None
+    key: str | None = None
+
+    def matches(self, entry: Entry) -> bool:
+        """Tell whether an entry is one of those meant."""
+        question = entry.question
+        return (
+            (self.provider is None or question.provider == self.provider)
+            and (self.model is None or self.model.lower() in question.model.lower())
+            and (self.partition is None or question.partition == self.partition)
+            and (self.since is None or entry.recorded >= self.since)
+            and (self.until is None or entry.recorded < self.until)
+            and (self.key is None or question.key.hex().startswith(self.key.lower()))
+            and (not self.text or _mentions(entry, self.text))
+        )
+
+
+def _mentions(entry: Entry, text: str) -> bool:
+    """Look for `text` as a person sees it: nothing is escaped, a stream is one text, base64 is none."""
+    from askonce._core.transcript import answered, plain, words  # programs that search nothing need not load it
+
+    wanted = text.lower()
+    return wanted in words(entry.question).lower() or any(
+        wanted in plain(answered(take.answer)).lower() for take in entry.takes
+    )
+
+
+class Totals(NamedTuple):
+    """What a storage holds, and how often it has answered; `size` is in bytes."""
+
+    entries: int = 0
+    takes: int = 0
+    size: int = 0
+    hits: int = 0
+    seconds_saved: float = 0.0
+    tokens_saved: int = 0
+
+
+class ModelTotals(NamedTuple):
+    """What a storage holds of one model's; `size` is in bytes, `seconds` is how long recording took."""
+
+    provider: str
+    model: str
+    entries: int = 0
+    takes: int = 0
+    size: int = 0
+    hits: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    seconds: float = 0.0
+
+
+def sum_by_model(entries: Iterable[Entry]) -> list[ModelTotals]:
+    """Sum up entries by provider and model, the most entries first."""
+    sums: dict[tuple[str, str], ModelTotals] = {}
+    for entry in entries:
+        name = (entry.question.provider, entry.question.model)
+        sums[name] = _plus(sums.get(name) or ModelTotals(*name), entry)
+    return sorted(sums.values(), key=lambda row: (-row.entries, row.provider, row.model))
+
+
+def _plus(before: ModelTotals, entry: Entry) -> ModelTotals:
+    answers = [take.answer for take in entry.takes]
+    asked = len(entry.question.head) + len(entry.question.body)
+    return ModelTotals(
+        before.provider,
+        before.model,
+        entries=before.entries + 1,
+        takes=before.takes + len(answers),
+        size=before.size + asked + sum(len(chunk.data) for answer in answers for chunk in answer.chunks),
+        hits=before.hits + entry.hits,
+        input_tokens=before.input_tokens + sum(answer.usage.input_tokens for answer in answers),
+        output_tokens=before.output_tokens + sum(answer.usage.output_tokens for answer in answers),
+        seconds=before.seconds + sum(answer.seconds for answer in answers),
+    )
+
+
+@runtime_checkable
+class Storage(Protocol):
+    """Where entries live.
+
+    Every method raises StorageError, with the cause and the cure, when the storage cannot do what is asked.
+    """
+
+    @property
+    def url(self) -> str:
+        """The name under which `open_storage` opens it again."""
+        ...
+
+    def takes(self, key: Key) -> Sequence[Take]:
+        """Return the takes of a question in the order of recording; none when it is not recorded.
+
+        A damaged take is left out, never returned.
+        """
+        ...
+
+    def add(self, question: Question, take: Take, *, replace: bool = False) -> bool:
+        """Keep a take durably; return whether it was kept.
+
+        It is not kept where one with its seed is already there, unless it is to `replace` that one.
+        """
+        ...
+
+    def count_hit(self, key: Key, take: Take, now: float) -> None:
+        """Note that a take has answered. Cheap: it may be written later, or lost with the process."""
+        ...
+
+    def similar(self, question: Question, limit: int) -> Sequence[Question]:
+        """Return recorded questions that could be near this one, the latest first."""
+        ...
+
+    def entries(self, where: Filter = Filter()) -> Iterator[Entry]:
+        """Yield the entries that match, the latest first."""
+        ...
+
+    def remove(self, keys: Iterable[Key]) -> int:
+        """Remove entries; return how many there were."""
+        ...
+
+    def prune(self, now: float) -> int:
+        """Remove the takes whose time to live has passed; return how many there were."""
+        ...
+
+    def totals(self) -> Totals:
+        """Return what the storage holds; takes no longer for a large one."""
+        ...
+
+    def by_model(self) -> Sequence[ModelTotals]:
+        """Return what the storage holds by provider and model, the most entries first."""
+        ...
+
+    def close(self) -> None:
+        """Write what is pending and let go of files and connections; using it again opens it again."""
+        ...

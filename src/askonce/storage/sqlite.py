@@ -1,0 +1,427 @@
+"""Entries in an SQLite file: one look-up by key, the same at a hundred entries and at a million."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import threading
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from askonce._core.entry import Entry, Key, Question, Take
+from askonce._core.record import digest, pack, unpack
+from askonce.errors import DamagedStoreError, StorageError
+from askonce.forks import renew_in_children
+from askonce.notices import warn_once
+from askonce.storage.lru import LRU
+from askonce.storage.pool import Connection, Pool
+from askonce.storage.protocol import Filter, ModelTotals, Totals
+
+_PLAIN, _ZLIB = 0, 1
+_SMALL = 4096  # bytes below which compressing costs more than it saves
+_SAMPLE = 64  # takes looked at for one eviction
+_HITS_PENDING = 128
+_FLUSH_SECONDS = 5.0
+_FLUSH_PATIENCE = 20  # milliseconds that a hit waits for another writer
+_SURE_SECONDS = 0.01  # for which what is in memory is not compared with what other connections have written
+_PAGE = 256
+_NEAR = 20_000  # questions, the latest, among which similar ones are looked for
+_END = 1 << 62
+
+_Row: TypeAlias = tuple[Any, ...]
+
+# One flipped bit makes a blob a text, and a text that is none would fail the whole query.
+_TAKES = "SELECT t.seed, t.recorded, t.ttl, CAST(t.digest AS BLOB), t.coding, CAST(t.answer AS BLOB) FROM takes t"
+_QUESTION = (
+    "SELECT q.id, q.key, q.head, q.coding, q.body, q.provider, q.kind, q.model, q.partition FROM questions q"
+)
+
+
+def _squeeze(data: bytes) -> tuple[int, bytes]:
+    if len(data) >= _SMALL:
+        squeezed = zlib.compress(data, 3)
+        if len(squeezed) < len(data) * 0.9:
+            return _ZLIB, squeezed
+    return _PLAIN, data
+
+
+def _expand(coding: int, data: bytes) -> bytes:
+    if coding == _PLAIN:
+        return data
+    if coding != _ZLIB:
+        raise DamagedStoreError(f"compression {coding!r} does not exist")  # a new one would be a newer layout
+    try:
+        return zlib.decompress(data)
+    except (zlib.error, TypeError) as error:
+        raise DamagedStoreError(f"compressed content that cannot be expanded ({error})") from error
+
+
+class SQLiteStorage:
+    """Keep entries in the SQLite file at `path`, with the latest in memory up to `memory` bytes.
+
+    With `max_size` (bytes of content), takes that were used longest ago are forgotten.
+    """
+
+    def __init__(self, path: Path, *, max_size: int | None = None, memory: int = 32 << 20) -> None:
+        self.path = path
+        self.url = str(path)
+        self.max_size = max_size
+        self.damaged = 0
+        """How many takes were left out because their digest did not match."""
+        self._pool = Pool(path)
+        self._near: LRU[Key, tuple[Take, ...]] = LRU(memory)
+        self._sure_until = 0.0
+        self._hits: dict[tuple[Key, str | None], tuple[int, float, float, int]] = {}
+        self._hits_lock = threading.Lock()
+        self._flushed = time.monotonic()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Begin anew in a forked child; the hits that were not yet written are the parent's to write."""
+        self._pool.renew()
+        self._near = LRU(self._near.limit)
+        self._hits = {}
+        self._hits_lock = threading.Lock()
+
+    # --- Looking up ---------------------------------------------------------------------------------------
+
+    def takes(self, key: Key) -> Sequence[Take]:
+        if time.monotonic() < self._sure_until:
+            found = self._near.get(key)
+            if found is not None:
+                return found
+        with self._pool.lend(create=False) as connection:
+            if connection is None:
+                return ()
+            self._notice_changes(connection)
+            found = self._near.get(key)
+            if found is None:
+                generation = self._near.generation
+                rows = connection.db.execute(
+                    f"{_TAKES} JOIN questions q ON t.question = q.id WHERE q.key = ? ORDER BY t.id", (key,)
+                ).fetchall()
+                found = tuple(take for take in (self._read_take(key, row) for row in rows) if take is not None)
+                if found:
+                    self._near.put(key, found, sum(take.footprint for take in found), generation)
+        return found
+
+    def _notice_changes(self, connection: Connection) -> None:
+        """Drop what is in memory when any other connection, of any process, has written to the file."""
+        version = connection.db.execute("PRAGMA data_version").fetchone()[0]
+        if version != connection.version:
+            connection.version = version
+            self._near.clear()
+        self._sure_until = time.monotonic() + _SURE_SECONDS
+
+    def _read_take(self, key: Key, row: _Row) -> Take | None:
+        seed, recorded, ttl, vouched, coding, data = row
+        try:
+            packed = _expand(coding, data)
+            if digest(key, seed, packed) != vouched:
+                raise DamagedStoreError("an answer that is not what was recorded")  # noqa: TRY301
+            return Take(unpack(packed), recorded + 0.0, seed, None if ttl is None else ttl + 0.0)
+        except (DamagedStoreError, TypeError):  # the latter: a value of another type than it was written with
+            self.damaged += 1
+            warn_once(
+                f"{self.path} holds a damaged answer, which is left out and asked for again. If there are many, "
+                "move the file away, and a new one is begun.",
+                cause=f"damaged: {self.path}",
+            )
+            return None
+
+    # --- Keeping ------------------------------------------------------------------------------------------
+
+    def add(self, question: Question, take: Take, *, replace: bool = False) -> bool:
+        packed = pack(take.answer)
+        coding, data = _squeeze(packed)
+        body = _squeeze(question.body)
+        if self.max_size is not None and len(question.head) + len(body[1]) + len(data) > self.max_size:
+            return False
+        values = (
+            take.seed,
+            take.recorded,
+            take.ttl,
+            None if take.ttl is None else take.recorded + take.ttl,
+            take.recorded,
+            take.answer.seconds,
+            take.answer.usage.input_tokens,
+            take.answer.usage.output_tokens,
+            digest(question.key, take.seed, packed),
+            coding,
+            data,
+        )
+        with self._pool.lend(create=True) as connection:
+            assert connection is not None
+            db = connection.db
+            db.execute("BEGIN IMMEDIATE")
+            row = self._question_row(db, question, body)
+            if replace:
+                db.execute("DELETE FROM takes WHERE question = ? AND seed IS ?", (row, take.seed))
+            else:
+                self._forget_damaged(db, question.key, row, take.seed)
+            inserted = db.execute(
+                "INSERT OR IGNORE INTO takes(question, seed, recorded, ttl, expires, used, seconds, input_tokens,"
+                " output_tokens, digest, coding, answer) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (row, *values),
+            )
+            kept = inserted.rowcount == 1
+            if kept and self.max_size is not None:
+                self._evict(db, inserted.lastrowid)
+            db.execute("COMMIT")
+        self._near.pop(question.key)
+        return kept
+
+    def _question_row(self, db: sqlite3.Connection, question: Question, body: tuple[int, bytes]) -> int:
+        row = db.execute("SELECT id FROM questions WHERE key = ?", (question.key,)).fetchone()
+        if row is not None:
+            return int(row[0])
+        cursor = db.execute(
+            "INSERT INTO questions(key, provider, kind, model, partition, url, head, coding, body)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                question.key,
+                question.provider,
+                question.kind,
+                question.model,
+                question.partition,
+                question.url,
+                question.head,
+                *body,
+            ),
+        )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def _forget_damaged(self, db: sqlite3.Connection, key: Key, row: int, seed: str | None) -> None:
+        """Make room for a good take where a damaged one lies."""
+        for take_row in db.execute(f"{_TAKES} WHERE t.question = ? AND t.seed IS ?", (row, seed)).fetchall():
+            if self._read_take(key, take_row) is None:
+                db.execute("DELETE FROM takes WHERE question = ? AND seed IS ?", (row, seed))
+
+    def _evict(self, db: sqlite3.Connection, newest: int | None) -> None:
+        """Forget takes until the size is below the cap: of each sample, those that are unused for longest."""
+        assert self.max_size is not None
+        if (size := _counter(db, "size")) <= self.max_size:
+            return
+        self._near.clear()
+        while size > self.max_size:
+            sample = self._sample(db, newest)
+            if not sample:
+                return
+            for _, take in sorted(sample)[: max(1, len(sample) // 4)]:
+                _delete_takes(db, "id = ?", (take,))
+                size = _counter(db, "size")
+                if size <= self.max_size:
+                    return
+
+    def _sample(self, db: sqlite3.Connection, newest: int | None) -> set[tuple[float, int]]:
+        """Return the time of last use and the id of some takes, all if there are few, but not of the newest."""
+        first, last = db.execute("SELECT (SELECT min(id) FROM takes), (SELECT max(id) FROM takes)").fetchone()
+        starts, run = {first}, _SAMPLE
+        if last - first > _SAMPLE:
+            starts, run = {random.randint(first, last) for _ in range(_SAMPLE // 4)}, 4  # noqa: S311 (no secret)
+        sql = "SELECT used, id FROM takes WHERE id >= ? AND id != ? ORDER BY id LIMIT ?"
+        return {row for start in starts for row in db.execute(sql, (start, newest, run))}
+
+    # --- Counting -----------------------------------------------------------------------------------------
+
+    def count_hit(self, key: Key, take: Take, now: float) -> None:
+        """Note a hit in memory; written by the next batch, so that a hit costs no transaction."""
+        name = (key, take.seed)
+        with self._hits_lock:
+            count, _, seconds, tokens = self._hits.get(name, (0, 0.0, 0.0, 0))
+            self._hits[name] = (
+                count + 1,
+                now,
+                seconds + take.answer.seconds,
+                tokens + take.answer.usage.tokens,
+            )
+            due = len(self._hits) >= _HITS_PENDING or time.monotonic() - self._flushed > _FLUSH_SECONDS
+        if due:
+            self._write_hits(_FLUSH_PATIENCE)
+
+    def _write_hits(self, patience: int = 2000) -> None:
+        """Write the hits that are pending, waiting for another writer for so many milliseconds at the most."""
+        with self._hits_lock:
+            hits, self._hits = self._hits, {}
+            self._flushed = time.monotonic()
+        if not hits:
+            return
+        try:
+            with self._pool.lend(create=False) as connection:
+                if connection is None:
+                    return
+                db = connection.db
+                before = db.execute("PRAGMA busy_timeout").fetchone()[0]
+                db.execute(f"PRAGMA busy_timeout = {patience}")
+                db.execute("BEGIN IMMEDIATE")
+                for (key, seed), (count, used, _, _) in hits.items():
+                    db.execute(
+                        "UPDATE takes SET hits = hits + ?, used = max(used, ?)"
+                        " WHERE question = (SELECT id FROM questions WHERE key = ?) AND seed IS ?",
+                        (count, used, key, seed),
+                    )
+                for name, amount in (
+                    ("hits", sum(hit[0] for hit in hits.values())),
+                    ("seconds_saved", sum(hit[2] for hit in hits.values())),
+                    ("tokens_saved", sum(hit[3] for hit in hits.values())),
+                ):
+                    db.execute("UPDATE counters SET value = value + ? WHERE name = ?", (amount, name))
+                db.execute("COMMIT")
+                db.execute(f"PRAGMA busy_timeout = {before}")
+        except StorageError:
+            # Read-only, locked or full: the count of hits is a courtesy, and no call may suffer for it.
+            return
+
+    def totals(self) -> Totals:
+        self._write_hits()
+        with self._pool.lend(create=False) as connection:
+            if connection is None:
+                return Totals()
+            return Totals(**dict(connection.db.execute("SELECT name, value FROM counters")))
+
+    def by_model(self) -> Sequence[ModelTotals]:
+        self._write_hits()
+        with self._pool.lend(create=False) as connection:
+            if connection is None:
+                return ()
+            return [ModelTotals(*row) for row in connection.db.execute(_BY_MODEL)]
+
+    # --- Listing and removing -----------------------------------------------------------------------------
+
+    def similar(self, question: Question, limit: int) -> Sequence[Question]:
+        with self._pool.lend(create=False) as connection:
+            if connection is None:
+                return ()
+            url = question.url
+            for where, values in (
+                ("q.url = ? AND q.model = ?", (url, question.model)),
+                ("q.url = ?", (url,)),
+                ("q.provider = ?", (question.provider,)),
+                ("1", ()),
+            ):
+                rows = connection.db.execute(
+                    f"{_QUESTION} WHERE {where} AND q.id > (SELECT max(id) FROM questions) - {_NEAR}"  # noqa: S608
+                    " ORDER BY q.id DESC LIMIT ?",
+                    (*values, limit),
+                ).fetchall()
+                if rows:
+                    return [one for one in map(_read_question, rows) if one is not None]
+        return ()
+
+    def entries(self, where: Filter = Filter()) -> Iterator[Entry]:
+        self._write_hits()
+        before = _END
+        while before > 0:
+            with self._pool.lend(create=False) as connection:
+                if connection is None:
+                    return
+                rows = self._page(connection.db, where, before)
+                page = [self._read_entry(connection.db, row[1:]) for row in rows]
+            before = rows[-1][0] if len(rows) == _PAGE else 0
+            yield from (entry for entry in page if entry is not None and where.matches(entry))
+
+    def _page(self, db: sqlite3.Connection, where: Filter, before: int) -> list[_Row]:
+        """Return a page of questions, in the order of their latest takes, before each the id of that take."""
+        conditions = ["t.id < ?", "t.id = (SELECT max(id) FROM takes WHERE question = q.id)"]
+        values: list[object] = [before]
+        for column, value in (("provider", where.provider), ("partition", where.partition)):
+            if value is not None:
+                conditions.append(f"q.{column} = ?")
+                values.append(value)
+        if where.model is not None and where.model.isascii():  # SQLite knows of no other letters' cases
+            conditions.append("instr(lower(q.model), lower(?))")
+            values.append(where.model)
+        if where.key is not None:
+            try:
+                values += (bytes.fromhex(where.key.ljust(64, "0")), bytes.fromhex(where.key.ljust(64, "f")))
+            except ValueError:
+                return []
+            conditions.append("q.key BETWEEN ? AND ?")
+        sql = _QUESTION.replace("SELECT", "SELECT t.id,").replace(
+            " questions q", " takes t JOIN questions q ON q.id = t.question"
+        )
+        return db.execute(
+            f"{sql} WHERE {' AND '.join(conditions)} ORDER BY t.id DESC LIMIT {_PAGE}", values
+        ).fetchall()
+
+    def _read_entry(self, db: sqlite3.Connection, row: _Row) -> Entry | None:
+        """Return an entry, or None when nothing of it is whole."""
+        question = _read_question(row)
+        if question is None:
+            return None
+        rows = db.execute(f"{_TAKES} WHERE t.question = ? ORDER BY t.id", (row[0],)).fetchall()
+        takes = tuple(take for take in (self._read_take(question.key, r) for r in rows) if take is not None)
+        hits = db.execute("SELECT sum(hits) FROM takes WHERE question = ?", (row[0],)).fetchone()[0]
+        return Entry(question, takes, hits or 0) if takes else None
+
+    def remove(self, keys: Iterable[Key]) -> int:
+        removed = 0
+        with self._changing() as db:
+            if db is not None:
+                for key in keys:
+                    removed += _delete_takes(db, "question = (SELECT id FROM questions WHERE key = ?)", (key,)) > 0
+        return removed
+
+    def prune(self, now: float) -> int:
+        with self._changing() as db:
+            return 0 if db is None else _delete_takes(db, "expires <= ?", (now,))
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection | None]:
+        """Lend a connection inside a transaction; afterwards give free pages back to the disk."""
+        with self._pool.lend(create=False) as connection:
+            if connection is None:
+                yield None
+                return
+            connection.db.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection.db
+            except BaseException:
+                connection.db.execute("ROLLBACK")
+                raise
+            connection.db.execute("COMMIT")
+            connection.db.execute("PRAGMA incremental_vacuum").fetchall()
+        self._near.clear()
+
+    def close(self) -> None:
+        """Write what is pending and close the connections; using it again opens it again."""
+        self._write_hits()
+        self._near.clear()
+        self._pool.close()
+
+
+_BY_MODEL = """
+    SELECT q.provider, q.model, count(*) entries, sum(takes), sum(length(q.head) + length(q.body) + answered),
+        sum(hits), sum(read), sum(written), sum(seconds)
+    FROM questions q JOIN
+        (SELECT question, count(*) takes, sum(length(answer)) answered, sum(hits) hits, sum(input_tokens) read,
+            sum(output_tokens) written, sum(seconds) seconds FROM takes GROUP BY question) ON question = q.id
+    GROUP BY q.provider, q.model ORDER BY entries DESC, q.provider, q.model"""
+
+
+def _counter(db: sqlite3.Connection, name: str) -> int:
+    return int(db.execute("SELECT value FROM counters WHERE name = ?", (name,)).fetchone()[0])
+
+
+def _delete_takes(db: sqlite3.Connection, condition: str, values: tuple[object, ...]) -> int:
+    """Delete takes, and the questions that are left without any; return how many takes there were."""
+    gone = db.execute(f"DELETE FROM takes WHERE {condition} RETURNING question", values).fetchall()  # noqa: S608
+    for question in {row[0] for row in gone}:
+        db.execute(
+            "DELETE FROM questions WHERE id = ? AND NOT EXISTS (SELECT 1 FROM takes WHERE question = ?)",
+            (question, question),
+        )
+    return len(gone)
+
+
+def _read_question(row: _Row) -> Question | None:
+    _, key, head, coding, body, provider, kind, model, partition = row
+    try:
+        return Question(key, head, _expand(coding, body), provider, kind, model, partition)
+    except DamagedStoreError:
+        return None
