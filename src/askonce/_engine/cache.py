@@ -1,0 +1,338 @@
+"""One cache: settings, a storage, what is in flight, what was counted. Knows no HTTP library and no event loop."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+from askonce._core.body import Body, canonical_json, read_body
+from askonce._core.coding import CODINGS, accepted, coding_of, undo
+from askonce._core.controls import NONE, Controls, Mode, read_fields, read_headers
+from askonce._core.decide import Find, Forward, Refuse, Verdict, decide, reader_ttl
+from askonce._core.domains import Domain, Domains, Route, is_stateful
+from askonce._core.entry import Key, Question, Take
+from askonce._core.key import identify
+from askonce._core.messages import Answer, Head, Headers, Request
+from askonce._core.refusal import refusal
+from askonce._core.rotation import choose
+from askonce._engine.context import overrides
+from askonce._engine.flight import Flights
+from askonce._engine.guard import Guard
+from askonce._engine.meter import Meter, Stats
+from askonce.errors import ControlError
+from askonce.settings import Settings
+from askonce.storage import Storage, open_storage
+from askonce.storage.lru import LRU
+
+_CALLS = 4 << 20  # bytes of requests, again of bodies, and of hits, that are remembered
+_TALLY = 64  # hits that may wait to be counted, and for how many seconds
+_TALLY_SECONDS = 1.0
+_ORIGINS = 1024  # origins of which it is remembered whether they are ours
+_CANDIDATES = 400  # recorded questions that a missed one is compared with
+
+
+Origin = tuple[str, str, str, int | None, str]
+"""A request's method, scheme, host, port and target."""
+
+
+class Match(NamedTuple):
+    """A request that is generation, by its method and URL."""
+
+    domain: Domain
+    route: Route
+
+
+class Call(NamedTuple):
+    """One request on its way through the cache. `request` still has the controls in its headers."""
+
+    request: Request
+    headers: Headers
+    body: Body
+    match: Match
+    question: Question
+    controls: Controls
+
+    @property
+    def name(self) -> tuple[Key, str | None]:
+        """What calls have in common that one answer serves."""
+        return self.question.key, self.controls.seed
+
+    def accepts(self, head: Head) -> bool:
+        """Tell whether the caller takes the content coding of this answer."""
+        coding = coding_of(head.headers)
+        return not coding or not accepted(self.request.headers).isdisjoint({coding, "*"})
+
+    def outgoing(self) -> Request:
+        """Return what the provider gets: no controls, and no content coding that could not be undone."""
+        headers = self.headers
+        if self.controls.mode is not Mode.OFF and not accepted(headers) <= CODINGS | {"identity", ""}:
+            wanted = ", ".join(sorted(accepted(headers) & CODINGS)) or "identity"
+            headers = Headers(
+                tuple((n, wanted.encode() if n.lower() == b"accept-encoding" else v) for n, v in headers)
+            )
+        if headers is self.request.headers and self.body.sent is self.request.body:
+            return self.request
+        request = self.request._replace(headers=headers)
+        return request if self.body.sent is self.request.body else request.with_body(self.body.sent)
+
+
+class Cache:
+    """Answer calls from a storage, and keep what providers answer."""
+
+    def __init__(
+        self, settings: Settings, storage: Storage | None = None, log: Callable[[str], None] | None = None
+    ) -> None:
+        self.settings = settings
+        self.guard = Guard(
+            open_storage(settings.store, max_size=settings.max_size, memory=settings.memory)
+            if storage is None
+            else storage
+        )
+        self.meter = Meter()
+        self.flights = Flights()
+        self._domains = Domains(settings.domains)
+        self._matches: dict[Origin, Match | None] = {}
+        self._recalled: deque[tuple[Call, Take]] = deque()  # whose counting is put off: it costs more than they do
+        self._tallied = time.monotonic()
+        self._steady: LRU[bytes, tuple[Call, Take, Answer, float | None]] = LRU(_CALLS)
+        self._calls: LRU[Request, Call] = LRU(_CALLS)
+        self._bodies: LRU[tuple[str, bytes], Body] = LRU(_CALLS)
+        self._log = log or _print_line
+
+    def __repr__(self) -> str:
+        return f"<askonce {self.settings.mode} {self.settings.store}>"
+
+    def match(self, *origin: *Origin) -> Match | None:
+        """Return what makes a request of this origin ours, or None where it is to be left alone."""
+        try:
+            found = self._matches[origin]
+        except KeyError:
+            if len(self._matches) >= _ORIGINS:
+                self._matches.clear()
+            found = self._matches[origin] = self._find_match(*origin)
+        if found is None and self.settings.debug and self._domains.find(*origin[1:4]):
+            method, _, host, _, target = origin
+            self._report("passed", f"{method} {host}{_path(target)}", "not generation")
+        return found
+
+    def _find_match(self, method: str, scheme: str, host: str, port: int | None, target: str) -> Match | None:
+        for domain in self._domains.find(scheme, host, port):
+            route = domain.route(method, _path(target))
+            if route is not None:
+                return Match(domain, route)
+        return None
+
+    def recall(self, request: Request) -> Answer | None:
+        """Return the answer that the same request, byte for byte, had before, if nothing has changed since.
+
+        The decision depends on the call and its takes alone, so that it need not be made again while both are
+        the same and no time to live has passed. This is the path of nearly every hit in a loop.
+        """
+        steady = self._steady.get(request.body)
+        if steady is None or overrides() is not NONE:
+            return None
+        call, take, answer, until = steady
+        if call.request != request:
+            return None
+        if until is not None and time.time() >= until:
+            return None
+        if choose(self.guard.takes(call.question.key), call.controls.seed) is not take:
+            return None
+        self._recalled.append((call, take))
+        if len(self._recalled) >= _TALLY or time.monotonic() - self._tallied > _TALLY_SECONDS:
+            self._tally()
+        return answer
+
+    def _tally(self) -> None:
+        """Count the hits that were recalled."""
+        self._tallied = time.monotonic()
+        with suppress(IndexError):
+            while True:
+                self._count_hit(*self._recalled.popleft())
+
+    @property
+    def stats(self) -> Stats:
+        """What this cache has done so far."""
+        self._tally()
+        return self.meter.stats
+
+    def begin(self, request: Request, match: Match) -> Call | Answer:
+        """Read a request; return the call that it is, or an error answer when its controls are malformed."""
+        override = overrides()
+        if override is NONE:
+            known = self._calls.get(request)
+            if known is not None:
+                return known
+        try:
+            call = self._read(request, match, override)
+        except ControlError as error:
+            self.meter.count("refused")
+            self._report("refused", f"{request.method} {request.host}{request.path}", str(error))
+            return refusal(match.route.dialect, 400, f"askonce: {error}")
+        if override is NONE:
+            self._calls.put(request, call, 2 * len(request.body) + 4096)
+        return call
+
+    def _read(self, request: Request, match: Match, override: Controls) -> Call:
+        from_headers, headers = read_headers(request.headers)
+        body = self._read_body(headers.get(b"content-type") or "", request.body)
+        controls = from_headers.over(read_fields(body.controls)).over(override).over(self.settings.controls)
+        if controls.by_credential:
+            controls = controls._replace(customer=_credential(request))
+        if is_stateful(match.route, body.state, headers.get(b"prefer")):
+            controls = controls._replace(mode=Mode.OFF)
+        controls = controls._replace(seed=_seed(controls.seed, body.seed), partition=_partition(controls))
+        question = identify(
+            request._replace(headers=headers), body, match.domain, match.route, controls.partition or ""
+        )
+        return Call(request, headers, body, match, question, controls)
+
+    def _read_body(self, content_type: str, raw: bytes) -> Body:
+        body = self._bodies.get((content_type, raw))
+        if body is None:
+            body = read_body(content_type, raw)
+            self._bodies.put((content_type, raw), body, len(raw) + len(body.canonical) + 256)
+        return body
+
+    def settle(self, call: Call) -> Verdict:
+        """Decide on a call with what the storage holds."""
+        steps = decide(call.question, call.controls, time.time())
+        try:
+            need = next(steps)
+            while True:
+                if isinstance(need, Find):
+                    need = steps.send(self.guard.takes(need.key))
+                else:
+                    need = steps.send(self.guard.similar(need.question, _CANDIDATES))
+        except StopIteration as stop:
+            verdict: Verdict = stop.value
+            return verdict
+
+    def replay(self, call: Call, take: Take) -> Answer:
+        """Return a recorded answer as this caller can read it, and count the hit."""
+        self._count_hit(call, take)
+        answer = fit(call, take.answer)
+        if self.settings.debug:
+            self._report("hit", call, f"recorded {take.age(time.time()):,.0f} s ago, saved {answer.seconds:.2f} s")
+        elif overrides() is NONE and not call.controls.delays:
+            until = take.fresh_until(reader_ttl(call.controls))
+            self._steady.put(
+                call.request.body, (call, take, answer, until), take.footprint + len(call.request.body)
+            )
+        return answer
+
+    def _count_hit(self, call: Call, take: Take) -> None:
+        self.meter.count_saved("hits", take.answer)
+        if call.controls.mode is Mode.RECORD:  # the other modes leave the store as it is
+            self.guard.count_hit(call.question.key, take, time.time())
+
+    def refuse(self, call: Call, verdict: Refuse) -> Answer:
+        """Return the error answer for what may not be asked."""
+        self.meter.count("refused")
+        self._report("refused", call, "offline, and not recorded")
+        return refusal(call.match.route.dialect, 404, verdict.message)
+
+    def asked(self, call: Call, verdict: Forward) -> None:
+        """Note that a call goes to the provider."""
+        off = call.controls.mode is Mode.OFF
+        self.meter.count("bypassed" if off else "misses")
+        if not verdict.keep:
+            self._report("passed" if off else "asked", call, verdict.why)
+
+    def keep(self, call: Call, verdict: Forward, answer: Answer | str) -> None:
+        """Keep a complete answer; a string says why there is none."""
+        if isinstance(answer, str):
+            self._report("asked", call, f"{verdict.why}; not kept: {answer}")
+            return
+        take = Take(answer, time.time(), call.controls.seed, call.controls.ttl)
+        if self.guard.add(call.question, take, replace=verdict.replace):
+            self.meter.count("recorded")
+            self._report("recorded", call, f"{verdict.why}; took {answer.seconds:.2f} s")
+        else:
+            self._report("asked", call, f"{verdict.why}; not kept: the store did not take it")
+
+    def let_pass(self, request: Request, match: Match, why: str) -> Request | Answer:
+        """Return what the provider gets of a request that is not looked at, or an error if none may be asked."""
+        origin = f"{request.method} {request.host}{request.path}"
+        try:
+            given, headers = read_headers(request.headers)
+        except ControlError as error:
+            self.meter.count("refused")
+            self._report("refused", origin, str(error))
+            return refusal(match.route.dialect, 400, f"askonce: {error}")
+        if given.over(overrides()).over(self.settings.controls).mode is Mode.OFFLINE:
+            self.meter.count("refused")
+            self._report("refused", origin, f"offline, and {why}")
+            return refusal(
+                match.route.dialect, 404, f"askonce is offline and this request cannot be answered: {why}"
+            )
+        self.meter.count("bypassed")
+        self._report("passed", origin, why)
+        return request._replace(headers=headers)
+
+    def shared(self, call: Call, answer: Answer | str) -> None:
+        """Note that a call was answered together with an identical one; a string says why that is not kept."""
+        if isinstance(answer, Answer):
+            self.meter.count_saved("shared", answer)
+            self._report("shared", call, "answered with an identical call in flight")
+        else:
+            self.meter.count("shared")
+            self._report("shared", call, f"with an identical call in flight; not kept: {answer}")
+
+    def close(self) -> None:
+        """Write what is pending and close the storage."""
+        self._tally()
+        self.guard.close()
+
+    def _report(self, outcome: str, call: Call | str, why: str) -> None:
+        if self.settings.debug:
+            if isinstance(call, Call):
+                model = f" {call.question.model}" if call.question.model else ""
+                call = f"{call.request.method} {call.request.host}{call.request.path}{model}"
+            self._log(f"askonce {outcome:<8} {call}: {why}")
+
+
+def fit(call: Call, answer: Answer) -> Answer:
+    """Return an answer in a content coding that the caller takes."""
+    if call.accepts(answer.head):
+        return answer
+    head, chunks = undo(answer.head, answer.chunks)
+    return answer._replace(head=head, chunks=chunks)
+
+
+def _seed(named: str | None, asked: str | None) -> str | None:
+    """Return what tells a take from the others: the seed in the body, and the name that the caller gave it."""
+    if named is None:
+        return asked
+    name = f"name={canonical_json(named)}"
+    return name if asked is None else f"{name},{asked}"
+
+
+def _partition(controls: Controls) -> str:
+    if controls.customer is None:
+        return controls.partition or ""
+    customer = f"customer={controls.customer}"
+    return f"{controls.partition}/{customer}" if controls.partition else customer
+
+
+def _path(target: str) -> str:
+    return target.partition("?")[0].partition("#")[0]
+
+
+def _credential(request: Request) -> str:
+    """Name a partition after whoever asks, without saying who that is."""
+    names = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
+    credential = "\n".join(request.headers.get(name) or "" for name in names)
+    if not credential.strip():
+        credential = request.query
+    return "credential:" + hashlib.sha256(credential.encode()).hexdigest()[:32]
+
+
+def _print_line(line: str) -> None:
+    with suppress(OSError, ValueError, AttributeError):  # no standard error, or a closed one
+        sys.stderr.write(f"{line}\n")
