@@ -1,0 +1,1 @@
+"""Where calls are caught, one file a transport. What they share is `serving`; `patches` installs and restores."""
