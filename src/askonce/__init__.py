@@ -1,0 +1,64 @@
+"""The cache for LLM API calls: ask once, and ever after the answer comes from a store.
+
+    import askonce
+    askonce.enable()
+
+From then on every SDK in the process is cached.
+"""
+
+from __future__ import annotations
+
+from askonce._core.controls import Mode as Mode
+from askonce._core.domains import Domain as Domain
+from askonce._core.entry import Entry as Entry
+from askonce._core.entry import Question as Question
+from askonce._core.entry import Take as Take
+from askonce._engine.cache import Cache as Cache
+from askonce._engine.meter import Stats as Stats
+from askonce.errors import AskonceError as AskonceError
+from askonce.errors import AskonceWarning as AskonceWarning
+from askonce.errors import ControlError as ControlError
+from askonce.errors import DamagedStoreError as DamagedStoreError
+from askonce.errors import NewerStoreError as NewerStoreError
+from askonce.errors import SettingsError as SettingsError
+from askonce.errors import StorageError as StorageError
+from askonce.session import bypass as bypass
+from askonce.session import caching as caching
+from askonce.session import disable as disable
+from askonce.session import enable as enable
+from askonce.session import options as options
+from askonce.session import stats as stats
+from askonce.session import transport as transport
+from askonce.storage import Filter as Filter
+from askonce.storage import Storage as Storage
+from askonce.storage import Totals as Totals
+from askonce.storage import open_storage as open_storage
+
+__all__ = [
+    "AskonceError",
+    "AskonceWarning",
+    "Cache",
+    "ControlError",
+    "DamagedStoreError",
+    "Domain",
+    "Entry",
+    "Filter",
+    "Mode",
+    "NewerStoreError",
+    "Question",
+    "SettingsError",
+    "Stats",
+    "Storage",
+    "StorageError",
+    "Take",
+    "Totals",
+    "bypass",
+    "caching",
+    "disable",
+    "enable",
+    "open_storage",
+    "options",
+    "stats",
+    "transport",
+]
+__version__ = "0.1.0"

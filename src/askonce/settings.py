@@ -1,0 +1,168 @@
+"""What can be set, by argument or by ASKONCE_… variable. The only reader of the environment."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from askonce._core.controls import Controls, Mode, parse_duration, parse_mode
+from askonce._core.domains import Domain, parse_domain
+from askonce.errors import ControlError, SettingsError
+
+_PREFIX = "ASKONCE_"
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off", ""})
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
+_LONGEST = 1e11  # seconds; some three thousand years
+_POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+
+class Settings(NamedTuple):
+    """How a cache behaves. Read from arguments and environment by `read_settings`.
+
+    `ttl` is in seconds, None for ever; `delays` scales the recorded rhythm, 0.0 is at once; `max_size` bounds
+    what the store keeps and `memory` what is held of it in memory, both in bytes.
+    """
+
+    store: str
+    mode: Mode = Mode.RECORD
+    domains: tuple[Domain, ...] = ()
+    ttl: float | None = None
+    partition: str = ""
+    delays: float = 0.0
+    max_size: int | None = None
+    memory: int = 32 << 20
+    debug: bool = False
+
+    @property
+    def controls(self) -> Controls:
+        """What a call is controlled by that says nothing itself."""
+        return Controls(mode=self.mode, ttl=self.ttl, partition=self.partition, delays=self.delays)
+
+
+def read_settings(arguments: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings that arguments and environment make; an argument that is not None wins.
+
+    Raises:
+        SettingsError: when a name is unknown or a value is not one of those allowed.
+    """
+    settings = Settings(store="")
+    for name, text in environ.items():
+        if name.startswith(_PREFIX):
+            field = _FIELDS_BY_VARIABLE.get(name)
+            if field is None:
+                raise SettingsError(
+                    f"{name}: there is no such variable. There are {', '.join(_FIELDS_BY_VARIABLE)}."
+                )
+            settings = settings._replace(**{field: _READERS[field](text, name)})
+    for name, value in arguments.items():
+        if name not in _READERS:
+            raise SettingsError(f"{name}: there is no such setting. There are {', '.join(_READERS)}.")
+        if value is not None:
+            settings = settings._replace(**{name: _READERS[name](value, name)})
+    return settings if settings.store else settings._replace(store=str(default_store()))
+
+
+def default_store(start: Path | None = None) -> Path:
+    """Return `.askonce/cache.db` in the nearest folder up that has a pyproject.toml or .git, else in `start`."""
+    here = start or Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "pyproject.toml").is_file() or (folder / ".git").exists():
+            return folder / ".askonce" / "cache.db"
+    return here / ".askonce" / "cache.db"
+
+
+def read_duration(value: Any, name: str) -> float:
+    """Return seconds, from a number or a text such as `90`, `15m`, `12h`, `30d`."""
+    seconds = parse_duration(value) if isinstance(value, str) else _number(value)
+    if seconds is None or not 0 <= seconds <= _LONGEST:
+        raise SettingsError(f"{name}: {value!r} is not a duration. Write seconds (3600) or '15m', '12h', '30d'.")
+    return float(seconds)
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _read_store(value: Any, name: str) -> str:
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+        raise SettingsError(f"{name}: {value!r} is neither a path nor a URL such as 'memory:'.")
+    return str(value)
+
+
+def _read_mode(value: Any, name: str) -> Mode:
+    try:
+        return parse_mode(str(value), name)
+    except ControlError as error:
+        raise SettingsError(str(error)) from None
+
+
+def _read_domains(value: Any, name: str) -> tuple[Domain, ...]:
+    if isinstance(value, str):
+        value = [item.strip() for item in value.split(",") if item.strip()]
+    if not isinstance(value, Iterable):
+        raise SettingsError(f"{name}: {value!r} is not a list of hosts.")
+    return tuple(item if isinstance(item, Domain) else parse_domain(str(item)) for item in value)
+
+
+def _read_partition(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise SettingsError(f"{name}: {value!r} is not a string.")
+    return value
+
+
+def _read_delays(value: Any, name: str) -> float:
+    if isinstance(value, bool):
+        return float(value)
+    text = str(value).strip().lower()
+    if text in ("true", "yes", "on", "false", "no", "off", ""):
+        return float(text in _TRUE)
+    try:
+        scale = float(text)
+    except ValueError:
+        scale = -1.0
+    if not 0 <= scale < float("inf"):
+        raise SettingsError(f"{name}: {value!r} is neither true, false nor a factor such as 0.5.")
+    return scale
+
+
+def _read_size(value: Any, name: str) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if not match:
+        raise SettingsError(f"{name}: {value!r} is not a size. Write bytes (1000000) or '500MB', '2GB'.")
+    return int(float(match[1]) * 1024 ** _POWER[match[2].lower()])
+
+
+def _read_flag(value: Any, name: str) -> bool:
+    text = str(value).strip().lower()
+    if text not in _TRUE | _FALSE:
+        raise SettingsError(f"{name}: {value!r} is neither true nor false. Write 1 or 0.")
+    return text in _TRUE
+
+
+_READERS: dict[str, Callable[[Any, str], Any]] = {
+    "store": _read_store,
+    "mode": _read_mode,
+    "domains": _read_domains,
+    "ttl": read_duration,
+    "partition": _read_partition,
+    "delays": _read_delays,
+    "max_size": _read_size,
+    "memory": _read_size,
+    "debug": _read_flag,
+}
+assert set(_READERS) == set(Settings._fields)
+
+_FIELDS_BY_VARIABLE = {
+    (f"{_PREFIX}VERBOSE" if name == "debug" else _PREFIX + name.upper()): name for name in _READERS
+}
+
+
+def variables() -> dict[str, str]:
+    """Return the environment variables, each with the name of the argument that it is for."""
+    return dict(_FIELDS_BY_VARIABLE)

@@ -1,0 +1,110 @@
+"""Imports point inward; what a ring may import is written here."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import askonce
+
+ROOT = Path(askonce.__file__).parent
+MODULES = sorted(ROOT.rglob("*.py"))
+
+# The rings: what of askonce a package or module may import, beside itself.
+_INNER = {"errors", "forks", "notices"}
+_STORED = _INNER | {"_core", "settings", "storage"}
+RINGS: dict[str, set[str]] = {
+    "errors": set(),
+    "forks": set(),
+    "notices": {"errors", "forks"},
+    "_core": {"errors"},
+    "settings": _INNER | {"_core"},
+    "storage": _INNER | {"_core", "settings"},
+    "_engine": _STORED,
+    "intercept": _STORED | {"_engine"},
+    "session": _STORED | {"_engine", "intercept"},
+    "": _STORED | {"_engine", "intercept", "session"},
+    "testing": set(),
+    "cli": _STORED | {"_engine", "intercept", "session", "testing", ""},
+    "__main__": {"cli"},
+}
+_IMPURE = {
+    "asyncio", "concurrent", "datetime", "io", "multiprocessing", "os", "pathlib", "random", "secrets", "select",
+    "shutil", "signal", "socket", "sqlite3", "ssl", "subprocess", "sys", "tempfile", "threading", "time",
+    "urllib.request",
+}  # fmt: skip
+
+
+def ring(module: Path) -> str:
+    """Return the ring that a module is in; the package's own `__init__` is the empty name."""
+    first = module.relative_to(ROOT).parts[0].removesuffix(".py")
+    return "" if first == "__init__" else first
+
+
+def imports(module: Path) -> Iterator[str]:
+    """Yield the full names that a module imports, wherever in it; those for type checkers alone too."""
+    package = ["askonce", *module.relative_to(ROOT).parts[:-1]]
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*base, *([node.module] if node.module else [])])
+            yield from (f"{source}.{alias.name}" for alias in node.names)
+
+
+def inside(name: str) -> str:
+    """Return the ring of a name in askonce."""
+    first = name.split(".")[1] if "." in name else ""
+    return first if (ROOT / first).is_dir() or (ROOT / f"{first}.py").is_file() else ""
+
+
+def test_every_module_has_a_ring() -> None:
+    """Whoever adds a package says here what it may import."""
+    assert set() == {ring(module) for module in MODULES} - RINGS.keys()
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_inward(module: Path) -> None:
+    """A module imports from its own ring and from those within."""
+    here = ring(module)
+    found = {inside(name) for name in imports(module) if name.split(".")[0] == "askonce"}
+    assert set() == found - RINGS[here] - {here}
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if ring(m) == "_core"], ids=lambda path: path.stem)
+def test_core_is_pure(module: Path) -> None:
+    """The core imports the standard library alone, and nothing of it that does I/O or knows time or chance."""
+    found = {name for name in imports(module) if name.split(".")[0] != "askonce"}
+    assert set() == {name for name in found if name.split(".")[0] not in sys.stdlib_module_names}
+    assert set() == {name for name in found if name.split(".")[0] in _IMPURE or name.rpartition(".")[0] in _IMPURE}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_foreign_imports(module: Path) -> None:
+    """Only the command line imports what is not of the standard library, and only the demo's program any SDK."""
+    allowed = {"click", "rich"} if ring(module) == "cli" else set()
+    if module.name == "demo_program.py":
+        allowed |= {"anthropic", "openai"}
+    found = {name.split(".")[0] for name in imports(module)} - sys.stdlib_module_names - {"askonce"}
+    assert set() == found - allowed
+
+
+@pytest.mark.parametrize(
+    "module", [m for m in MODULES if ring(m) != "settings"], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_environment(module: Path) -> None:
+    """Only the settings read the environment; the demo hands its own on to the program that it starts."""
+    if module.name == "demo.py":
+        return
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    found = [
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")
+    ]
+    assert [] == found
