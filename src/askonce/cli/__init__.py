@@ -1,0 +1,45 @@
+"""The command `askonce`. Importing it imports click alone; each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Any
+
+import click
+
+from askonce import __version__
+from askonce.cli import demo, keeping, listing
+from askonce.errors import AskonceError
+
+__all__ = ["main"]
+
+
+class _Group(click.Group):
+    """Lists its commands in the order in which they are met, and reports our errors in a line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")  # a terminal without an ellipsis is no reason to fail
+        try:
+            return super().invoke(ctx)
+        except AskonceError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def main() -> None:
+    """Look into what askonce has recorded, and look after it.
+
+    askonce answers every LLM API call once: the first time the provider answers and the answer is kept, ever
+    after it comes from the store. `askonce demo` shows it at work.
+    """
+
+
+for _command in (demo.demo, listing.ls, listing.show, keeping.stats, keeping.rm, keeping.prune):
+    main.add_command(_command)
