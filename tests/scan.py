@@ -1,0 +1,100 @@
+"""Look for credentials in a store as an attacker would: in its raw bytes, and in all that can be expanded of it.
+
+Every credential that a test uses holds the word SECRET, so that this finds it wherever it has got to.
+"""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import quote, quote_plus
+
+from tests.sdks.secrets import SECRETS
+
+WORD = "SECRET"
+_SQLITE = b"SQLite format 3\0"
+
+
+def stores_in(folder: Path) -> list[Path]:
+    """Return the SQLite files under a folder."""
+    return [path for path in folder.rglob("*") if path.is_file() and _begins(path) == _SQLITE]
+
+
+def _begins(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_SQLITE))
+    except OSError:
+        return b""
+
+
+def contents(store: Path) -> Iterator[bytes]:
+    """Yield the raw bytes of a store's files, then each value in it, expanded where it is compressed."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        path = store.with_name(store.name + suffix)
+        if path.exists():
+            yield path.read_bytes()
+    yield from values(store)
+
+
+def values(store: Path) -> Iterator[bytes]:
+    """Yield each text and blob in a store, as it is and expanded."""
+    with TemporaryDirectory() as folder:  # a copy, so that looking changes nothing
+        for suffix in ("", "-wal"):
+            if (path := store.with_name(store.name + suffix)).exists():
+                shutil.copy(path, Path(folder) / f"copy{suffix}")
+        yield from _values(Path(folder) / "copy")
+
+
+def _values(copy: Path) -> Iterator[bytes]:
+    with closing(sqlite3.connect(copy)) as db:
+        try:
+            tables = [name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+            for table in tables:
+                for row in db.execute(f'SELECT * FROM "{table}"'):
+                    for value in row:
+                        if isinstance(value, str | bytes):
+                            data = value.encode() if isinstance(value, str) else value
+                            yield data
+                            yield from expanded(data)
+        except sqlite3.DatabaseError:
+            return  # a store that a test damaged on purpose: its raw bytes have been yielded
+
+
+def expanded(data: bytes) -> Iterator[bytes]:
+    """Yield what a value is when it is, or holds, zlib or gzip."""
+    starts = [0] + [data.find(magic) for magic in (b"\x1f\x8b\x08", b"\x78\x9c", b"\x78\x5e") if magic in data]
+    for start in starts:
+        try:
+            yield zlib.decompressobj(47).decompress(data[start:])
+        except zlib.error:
+            continue
+
+
+def forms(secret: str) -> set[bytes]:
+    """Return what a secret looks like in the ways that HTTP and JSON write one."""
+    found = {secret.encode(), quote(secret, safe="").encode(), quote_plus(secret).encode()}
+    for shift in range(3):  # base64 of something that contains it: the characters that depend on it alone
+        encoded = base64.b64encode(b"\0" * shift + secret.encode())
+        found.add(encoded[(shift * 8 + 5) // 6 : (shift + len(secret)) * 8 // 6])
+    return found
+
+
+_FORMS = {form: secret for secret in (*SECRETS, f"-{WORD}-") for form in forms(secret)}
+
+
+def findings(store: Path) -> list[str]:
+    """Return the secrets that are in a store, each with what is around it."""
+    found = []
+    for data in contents(store):
+        for form, secret in _FORMS.items():
+            at = data.find(form)
+            if at >= 0:
+                found.append(f"{store.name} holds {secret}: …{data[max(0, at - 60) : at + 60]!r}…")
+    return found
