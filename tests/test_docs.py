@@ -1,0 +1,69 @@
+"""The documentation says what is true: examples run, generated pages are current, links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from askonce.testing import LocalProvider
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
+WITH_EXAMPLES = [page for page in PAGES if _BLOCK.search(page.read_text(encoding="utf-8"))]
+
+
+def _name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", WITH_EXAMPLES, ids=_name)
+def test_examples_run(page: Path, tmp_path: Path) -> None:
+    """The examples of a page, run in order as one program, do what it says."""
+    program = tmp_path / "program.py"
+    program.write_text("\n".join(_BLOCK.findall(page.read_text(encoding="utf-8"))), encoding="utf-8")
+    with LocalProvider() as provider:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("ASKONCE_")}
+        environment |= {
+            "OPENAI_API_KEY": "sk-docs",
+            "OPENAI_BASE_URL": f"{provider.url}/v1",
+            "ASKONCE_DOMAINS": provider.url,
+            "ASKONCE_STORE": str(tmp_path / "cache.db"),
+        }
+        done = subprocess.run(
+            [sys.executable, program],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every link to a file of the project leads to one."""
+    links = [link for link in _LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_readme_is_short() -> None:
+    """The README is read in one go: at most 120 lines."""
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+
+
+@pytest.mark.parametrize("name", ["settings", "api"])
+def test_generated_pages_are_current(name: str) -> None:
+    """A generated page is what the code says; `make docs` writes it."""
+    from docs import generate
+
+    expected = {"settings": generate.settings_page, "api": generate.api_page}[name]()
+    assert (ROOT / "docs" / "reference" / f"{name}.md").read_text(encoding="utf-8") == expected
