@@ -113,6 +113,10 @@ class Reader:
         """Close the client."""
         raise NotImplementedError
 
+    def end(self) -> None:
+        """Close the client now, and be done."""
+        self.shut().result(SECONDS)
+
     def read(self, count: int) -> list[bytes]:
         """Read so many chunks now."""
         for _ in range(count):
@@ -174,9 +178,11 @@ class ThreadReader(Reader):
         return self._executor.submit(work)
 
     def shut(self) -> Future[None]:
-        done = self._executor.submit(self.client.close)
+        return self._executor.submit(self.client.close)
+
+    def end(self) -> None:
+        super().end()
         self._executor.shutdown(wait=False)
-        return done
 
 
 class LoopReader(Reader):

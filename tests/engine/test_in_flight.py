@@ -64,7 +64,7 @@ def make(provider: Stepped, loops: Loops) -> Iterator[Make]:
 
     yield new
     for reader in made:
-        reader.shut().result(SECONDS)
+        reader.end()
 
 
 @pytest.fixture
@@ -272,6 +272,44 @@ def test_the_leader_leaves(
     assert 1 == len(bodies)
     assert bodies.pop().endswith(b"[DONE]\n\n")
     assert 1 == provider.count()
+    assert 1 == cache.stats.recorded
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("how", ["close", "drop", "hold"])
+@pytest.mark.parametrize("places", PLACES)
+def test_the_leaders_client_is_closed(
+    cache: Cache, provider: Stepped, make: Make, places: list[str], how: str, library: ModuleType
+) -> None:
+    """A client that is closed while others read through its connection takes nothing from them."""
+    leader, follower, *_ = (make(place, library) for place in places)
+    led(cache, provider, leader, [follower], 2)
+    assert leader.read(1) == follower.read(1)
+    if how != "hold":
+        getattr(leader, how)().result(SECONDS)
+    gc.collect()
+    leader.shut().result(SECONDS)
+    provider.release()
+    assert follower.rest().endswith(b"[DONE]\n\n")
+    assert 1 == provider.count()
+    assert 1 == cache.stats.recorded
+    until(lambda: provider.open_connections == 0)
+
+
+@pytest.mark.parametrize("places", PLACES)
+def test_nobody_joins_what_a_closed_client_left(
+    cache: Cache, provider: Stepped, make: Make, places: list[str]
+) -> None:
+    """A stream whose client was closed before anyone followed is broken; the next one asks for itself."""
+    leader, late = (make(place) for place in places)
+    led(cache, provider, leader, [], 2)
+    leader.read(1)
+    leader.shut().result(SECONDS)
+    provider.release()
+    assert late.ask().endswith(b"[DONE]\n\n")
+    assert 2 == provider.count()
+    with pytest.raises((httpx2.ReadError, httpx2.StreamError, httpx2.RemoteProtocolError)):
+        leader.rest()
     assert 1 == cache.stats.recorded
 
 

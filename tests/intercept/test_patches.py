@@ -20,10 +20,14 @@ from tests.intercept.processes import run
 from tests.rig import CHAT, KEY, Rig, chat
 
 PLACES = [
-    (httpcore.ConnectionPool, "handle_request"),
-    (httpcore.AsyncConnectionPool, "handle_async_request"),
-    (httpcore2.ConnectionPool, "handle_request"),
-    (httpcore2.AsyncConnectionPool, "handle_async_request"),
+    (owner, method)
+    for module in (httpcore, httpcore2)
+    for owner, method in (
+        (module.ConnectionPool, "handle_request"),
+        (module.AsyncConnectionPool, "handle_async_request"),
+        (module.ConnectionPool, "close"),
+        (module.AsyncConnectionPool, "aclose"),
+    )
 ]
 
 
@@ -145,7 +149,7 @@ def test_enabling_again_renews_what_another_patcher_undid(provider: LocalProvide
     """Where another patcher, begun before us, has put back what it found, `enable` patches again."""
     askonce.enable(store, domains=[provider.url])
     for (owner, method), original in zip(
-        PLACES, [pair[1] for pair in patches._originals.values()][-4:], strict=True
+        PLACES, [pair[1] for pair in patches._originals.values()][-len(PLACES) :], strict=True
     ):
         setattr(owner, method, original)
     askonce.enable(store, domains=[provider.url])

@@ -35,7 +35,7 @@ from askonce._engine.loops import (
 )
 from askonce._engine.sync import STOPPED
 from askonce._engine.threads import wait as wait_in_thread
-from askonce._engine.upstream import DRAIN_SECONDS, AsyncUpstream
+from askonce._engine.upstream import DRAIN_SECONDS, AsyncUpstream, closed, opened
 from askonce.errors import UpstreamEnded
 
 
@@ -68,7 +68,7 @@ async def ask_async(
         case Leading(flight, upstream):
             with flight.aborted_on_error():
                 flight.begin(upstream.head, AsyncSource(flight, upstream, loop))
-            return AsyncAnswered(upstream.head, AsyncSharedBody(flight), "miss")
+            return AsyncAnswered(upstream.head, AsyncSharedBody(flight, leads=True), "miss")
         case Following(flight):
             return AsyncAnswered(flight.head, AsyncSharedBody(flight), "shared")
         case Passed(upstream):
@@ -146,6 +146,9 @@ class AsyncSource:
         self._released: asyncio.Future[None] | None = None
         self._is_fetching = False
         self._is_closed = False
+        self._afterwards: list[Callable[[], Awaitable[Any]]] = []
+        self.owner = upstream.owner
+        opened(self)
 
     # --- In the loop --------------------------------------------------------------------------------------
 
@@ -212,16 +215,30 @@ class AsyncSource:
         if self._is_closed:
             return
         self._is_closed = True
+        closed(self)
         if self._released is not None and not self._released.done():
             self._released.set_result(None)
         pull = self._pull
         if pull is not None and not pull.done() and pull is not asyncio.current_task():
             pull.cancel()
             await asyncio.wait({pull})
-        close_generator = getattr(self._chunks, "aclose", None)
-        if close_generator is not None:  # or the garbage collector would, in a task of its own
-            await close_generator()
-        await self._upstream.aclose()
+        try:
+            close_generator = getattr(self._chunks, "aclose", None)
+            if close_generator is not None:  # or the garbage collector would, in a task of its own
+                await close_generator()
+            await self._upstream.aclose()
+        finally:
+            for close in self._afterwards:
+                await close()
+
+    def outlast(self, close: Callable[[], Awaitable[Any]]) -> bool:
+        """Do as `OpenStream.outlast` says."""
+        with self._flight.lock:
+            if not self._flight.is_followed:
+                self._flight.seal()
+                return False
+            self._afterwards.append(close)
+            return True
 
     async def aclose(self, left: Left) -> None:
         """Let go of the provider's stream, after fetching the rest when it is worth it."""
@@ -303,8 +320,9 @@ async def _advance(flight: Flight, have: int, patience: float | None = None) -> 
 class AsyncSharedBody:
     """A body that is recorded while it is read."""
 
-    def __init__(self, flight: Flight) -> None:
+    def __init__(self, flight: Flight, *, leads: bool = False) -> None:
         self._flight = flight
+        self._leads = leads
         self._have = 0
         self._has_left = False
 
@@ -356,4 +374,4 @@ class AsyncSharedBody:
         flight = self._flight
         with flight.lock:
             has_left, self._has_left = self._has_left, True
-        return None if has_left else flight.leave(drained=drained)
+        return None if has_left else flight.leave(drained=drained, leads=self._leads)

@@ -75,6 +75,7 @@ class Flight:
         self.lock = threading.RLock()
         self.phase = Phase.WAITING
         self.readers = 1
+        self.leader_reads = True
         self.source: Any = None
         """Where chunks are pulled from: the driver's own."""
         self.finish: Callable[[Answer | str], None] = _nothing
@@ -243,13 +244,19 @@ class Flight:
 
     # --- Leaving -------------------------------------------------------------------------------------------
 
-    def leave(self, *, drained: bool = False) -> Left | None:
-        """One reader stops; return what is left behind when it was the last one and more could come.
+    @property
+    def is_followed(self) -> bool:
+        """Whether more is to come, and somebody other than the leader reads it."""
+        return self.phase in _OPEN and self.readers > self.leader_reads
+
+    def leave(self, *, drained: bool = False, leads: bool = False) -> Left | None:
+        """One reader stops, the leader if it `leads`; return what the last one leaves while more could come.
 
         REST and COMPLETE leave its place taken, so that others can still join: for whoever fetches the rest
         (and leaves `drained`), or concludes. A process that was forked off leaves the rest to its parent.
         """
         with self.lock:
+            self.leader_reads = self.leader_reads and not leads
             if self.readers > 1 or self.phase not in _OPEN:
                 self.readers -= 1
                 self._error = self._error if self.readers else None

@@ -7,7 +7,6 @@ import socket
 import sys
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ from askonce._engine.cache import Cache, Match
 from askonce._engine.course import Ask, Following, Leading, Outcome, Passed, Played, course
 from askonce._engine.flight import Flight
 from askonce._engine.threads import Thread, replies, wait
-from askonce._engine.upstream import DRAIN_SECONDS, Upstream
+from askonce._engine.upstream import DRAIN_SECONDS, Upstream, closed, open_streams, opened
 from askonce.errors import UpstreamEnded
 
 STOPPED = "the event loop that this answer was coming through has stopped"
@@ -53,7 +52,7 @@ def ask(
         case Leading(flight, upstream):
             with flight.aborted_on_error():
                 flight.begin(upstream.head, Source(flight, upstream))
-            return Answered(upstream.head, SharedBody(flight), "miss")
+            return Answered(upstream.head, SharedBody(flight, leads=True), "miss")
         case Following(flight):
             return Answered(flight.head, SharedBody(flight), "shared")
         case Passed(upstream):
@@ -125,6 +124,8 @@ class Source:
         self._is_closed = False
         self._wanted = 0
         self._helper: threading.Thread | None = None
+        self._afterwards: list[Callable[[], Any]] = []
+        self.owner = upstream.owner
         _remember(self)
 
     def advance(self, have: int, patience: float | None = None) -> bool:
@@ -198,8 +199,21 @@ class Source:
         """Let go of the provider's stream; once is enough."""
         if not self._is_closed:
             self._is_closed = True
-            _open.discard(self)
-            self._upstream.close()
+            closed(self)
+            try:
+                self._upstream.close()
+            finally:
+                for close in self._afterwards:
+                    close()
+
+    def outlast(self, close: Callable[[], Any]) -> bool:
+        """Do as `OpenStream.outlast` says."""
+        with self._flight.lock:
+            if not self._flight.is_followed:
+                self._flight.seal()
+                return False
+            self._afterwards.append(close)
+            return True
 
     def fetch_rest(self, *, daemon: bool = False) -> threading.Thread | None:
         """Fetch the tail of an abandoned answer within DRAIN_SECONDS, keep the answer, and close.
@@ -251,7 +265,6 @@ class Source:
                 socket.socket.shutdown(self._upstream.socket, socket.SHUT_RD)
 
 
-_open: weakref.WeakSet[Source] = weakref.WeakSet()
 _is_registered = False
 
 
@@ -264,11 +277,15 @@ def _remember(source: Source) -> None:
     if not _is_registered:
         _is_registered = True
         atexit.register(_fetch_what_is_left)
-    _open.add(source)
+    opened(source)
 
 
 def _fetch_what_is_left() -> None:
-    workers = [source.fetch_rest(daemon=True) for source in list(_open) if source.is_left()]
+    workers = [
+        source.fetch_rest(daemon=True)
+        for source in open_streams()
+        if isinstance(source, Source) and source.is_left()
+    ]
     for worker in workers:
         if worker is not None:
             worker.join(1.2 * DRAIN_SECONDS)
@@ -277,8 +294,9 @@ def _fetch_what_is_left() -> None:
 class SharedBody:
     """A body that is recorded while it is read."""
 
-    def __init__(self, flight: Flight) -> None:
+    def __init__(self, flight: Flight, *, leads: bool = False) -> None:
         self._flight = flight
+        self._leads = leads
         self._has_left = False
 
     def __iter__(self) -> Iterator[bytes]:
@@ -319,6 +337,6 @@ class SharedBody:
         with flight.lock:
             has_left, self._has_left = self._has_left, True
         if not has_left:
-            left = flight.leave()
+            left = flight.leave(leads=self._leads)
             if left is not None:
                 flight.source.close(left, wait=wait)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+import weakref
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 from askonce._core.messages import Head
 
@@ -24,7 +26,8 @@ BODY_SILENCE = 10.0
 class Upstream(NamedTuple):
     """`native` is the client library's own response, for calls that nothing is done with.
 
-    `socket` is where it comes from, if nothing else comes from there.
+    `socket` is where it comes from, if nothing else comes from there. `owner` is the client's pool or transport
+    that it comes through: while others read along, that one is not closed.
     """
 
     head: Head
@@ -32,6 +35,7 @@ class Upstream(NamedTuple):
     chunks: Iterable[bytes]
     close: Callable[[], None]
     socket: socket.socket | None = None
+    owner: Any = None
 
 
 class AsyncUpstream(NamedTuple):
@@ -41,3 +45,55 @@ class AsyncUpstream(NamedTuple):
     native: Any
     chunks: AsyncIterable[bytes]
     aclose: Callable[[], Awaitable[None]]
+    owner: Any = None
+
+
+class OpenStream(Protocol):
+    """A provider's stream that is being read."""
+
+    @property
+    def owner(self) -> Any:
+        """What it comes through."""
+        ...
+
+    def outlast(self, close: Callable[[], Any]) -> bool:
+        """Have `close` called when others have read it; False, and nobody joins, where only the leader reads."""
+        ...
+
+
+_open: weakref.WeakSet[OpenStream] = weakref.WeakSet()
+
+
+def opened(stream: OpenStream) -> None:
+    """Note a stream that comes through a client."""
+    _open.add(stream)
+
+
+def closed(stream: OpenStream) -> None:
+    """Note that a stream has been let go of."""
+    _open.discard(stream)
+
+
+def open_streams() -> list[Any]:
+    """Return the streams that are open now."""
+    while True:
+        try:
+            return list(_open)
+        except RuntimeError:  # the garbage collector has ended one meanwhile
+            continue
+
+
+def close_client(owner: Any, close: Callable[[], Any]) -> None:
+    """Close a client's pool or transport, after other clients' calls have read what they read through it."""
+    if not _is_read_through(owner, partial(close_client, owner, close)):
+        close()
+
+
+async def aclose_client(owner: Any, close: Callable[[], Awaitable[Any]]) -> None:
+    """Do the same for an async one."""
+    if not _is_read_through(owner, partial(aclose_client, owner, close)):
+        await close()
+
+
+def _is_read_through(owner: Any, close: Callable[[], Any]) -> bool:
+    return any(stream.outlast(close) for stream in open_streams() if stream.owner is owner)

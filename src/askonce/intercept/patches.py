@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from askonce._engine.cache import Cache
+from askonce._engine.upstream import aclose_client, close_client
 from askonce.forks import Lock
 from askonce.intercept import coverage, httpcore
 from askonce.intercept.serving import serve, serve_async
@@ -67,6 +68,8 @@ def _patch(module: ModuleType) -> None:
     for class_name, method, wrap in (
         ("ConnectionPool", "handle_request", _wrap),
         ("AsyncConnectionPool", "handle_async_request", _wrap_async),
+        ("ConnectionPool", "close", _wrap_close),
+        ("AsyncConnectionPool", "aclose", _wrap_aclose),
     ):
         owner = getattr(module, class_name, None)
         if owner is None:
@@ -87,7 +90,7 @@ def _wrap(seam: httpcore.CoreSeam, original: Callable[[Any, Any], Any]) -> Calla
         cache = _current()
         if cache is None or httpcore.has_passed(request):
             return original(pool, request)
-        return serve(seam, cache, request, lambda changed: original(pool, changed))
+        return serve(seam, cache, request, pool, lambda changed: original(pool, changed))
 
     return handle_request
 
@@ -100,9 +103,27 @@ def _wrap_async(
         cache = _current()
         if cache is None or httpcore.has_passed(request):
             return await original(pool, request)
-        return await serve_async(seam, cache, request, lambda changed: original(pool, changed))
+        return await serve_async(seam, cache, request, pool, lambda changed: original(pool, changed))
 
     return handle_async_request
+
+
+def _wrap_close(_seam: httpcore.CoreSeam, original: Callable[[Any], None]) -> Callable[[Any], None]:
+    @functools.wraps(original)
+    def close(pool: Any) -> None:
+        close_client(pool, functools.partial(original, pool))
+
+    return close
+
+
+def _wrap_aclose(
+    _seam: httpcore.CoreSeam, original: Callable[[Any], Awaitable[None]]
+) -> Callable[[Any], Awaitable[None]]:
+    @functools.wraps(original)
+    async def aclose(pool: Any) -> None:
+        await aclose_client(pool, functools.partial(original, pool))
+
+    return aclose
 
 
 class _Finder(importlib.abc.MetaPathFinder):

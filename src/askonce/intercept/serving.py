@@ -55,8 +55,8 @@ class Seam(Protocol):
         ...
 
 
-def serve(seam: Seam, cache: Cache, request: Any, forward: Callable[[Any], Any]) -> Any:
-    """Answer a sync native request."""
+def serve(seam: Seam, cache: Cache, request: Any, owner: Any, forward: Callable[[Any], Any]) -> Any:
+    """Answer a sync native request; `owner` is the pool or transport through which `forward` sends it."""
     origin = seam.origin(request)
     match = cache.match(*origin)
     if match is None:
@@ -95,6 +95,7 @@ def serve(seam: Seam, cache: Cache, request: Any, forward: Callable[[Any], Any])
             response.stream,
             getattr(response.stream, "close", _nothing),
             _socket(response),
+            owner,
         )
 
     answer = ask(cache, asked, match, send, _patience(request))
@@ -106,8 +107,10 @@ def serve(seam: Seam, cache: Cache, request: Any, forward: Callable[[Any], Any])
     return answer.native
 
 
-async def serve_async(seam: Seam, cache: Cache, request: Any, forward: Callable[[Any], Awaitable[Any]]) -> Any:
-    """Answer an async native request."""
+async def serve_async(
+    seam: Seam, cache: Cache, request: Any, owner: Any, forward: Callable[[Any], Awaitable[Any]]
+) -> Any:
+    """Answer an async native request; `owner` is the pool or transport through which `forward` sends it."""
     from askonce._engine.aio import AsyncAnswered, AsyncReplayBody, ask_async  # a sync program has no asyncio
 
     origin = seam.origin(request)
@@ -145,7 +148,11 @@ async def serve_async(seam: Seam, cache: Cache, request: Any, forward: Callable[
         pieces = chunks if changed.body is asked.body else [changed.body]
         response = await forward(seam.rebuild(request, changed.headers, AsyncBody([pieces])))
         return AsyncUpstream(
-            seam.head(response), response, response.stream, getattr(response.stream, "aclose", _nothing_async)
+            seam.head(response),
+            response,
+            response.stream,
+            getattr(response.stream, "aclose", _nothing_async),
+            owner,
         )
 
     answer = await ask_async(cache, asked, match, send, _patience(request))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from askonce._core.messages import Head, Headers
 from askonce._engine.cache import Cache, Origin
+from askonce._engine.upstream import aclose_client, close_client
 from askonce.intercept.httpcore import MARK
 from askonce.intercept.serving import serve, serve_async
 
@@ -138,7 +139,7 @@ def _transport_class(library: Any, *kinds: Any) -> Any:
             return f"{self._cache!r} before {self._inner!r}"
 
         def handle_request(self, request: Any) -> Any:
-            return serve(seam, self._cache, request, self._inner.handle_request)
+            return serve(seam, self._cache, request, self._inner, self._inner.handle_request)
 
         def __enter__(self) -> Any:
             self._inner.__enter__()
@@ -146,14 +147,14 @@ def _transport_class(library: Any, *kinds: Any) -> Any:
 
         def __exit__(self, *trouble: object) -> None:
             self._cache.close()
-            self._inner.__exit__(*trouble)
+            close_client(self._inner, partial(self._inner.__exit__, *trouble))
 
         def close(self) -> None:
             self._cache.close()
-            self._inner.close()
+            close_client(self._inner, self._inner.close)
 
         async def handle_async_request(self, request: Any) -> Any:
-            return await serve_async(seam, self._cache, request, self._inner.handle_async_request)
+            return await serve_async(seam, self._cache, request, self._inner, self._inner.handle_async_request)
 
         async def __aenter__(self) -> Any:
             await self._inner.__aenter__()
@@ -161,10 +162,10 @@ def _transport_class(library: Any, *kinds: Any) -> Any:
 
         async def __aexit__(self, *trouble: object) -> None:
             self._cache.close()
-            await self._inner.__aexit__(*trouble)
+            await aclose_client(self._inner, partial(self._inner.__aexit__, *trouble))
 
         async def aclose(self) -> None:
             self._cache.close()
-            await self._inner.aclose()
+            await aclose_client(self._inner, self._inner.aclose)
 
     return CachingTransport
