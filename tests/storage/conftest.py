@@ -35,11 +35,15 @@ def ask(
 
 
 def take(
-    body: bytes = b"an answer", seed: str | None = None, recorded: float = 1000.0, ttl: float | None = None
+    body: bytes = b"an answer",
+    seed: str | None = None,
+    recorded: float = 1000.0,
+    ttl: float | None = None,
+    slot: int = 0,
 ) -> Take:
     """Return a take that took half a second and seven tokens."""
     answer = Answer(Head(200, HEADERS), 0.25, (Chunk(body[:3], 0.25), Chunk(body[3:], 0.5)), Usage(3, 4))
-    return Take(answer, recorded, seed, ttl)
+    return Take(answer, recorded, seed, ttl, slot)
 
 
 @pytest.fixture

@@ -104,6 +104,22 @@ class TestContract:
         assert (1, 5) == recount(storage)
         check_totals(storage)
 
+    def test_slots(self, storage: Storage) -> None:
+        """Takes of one question and seed lie side by side by slot; each is replaced, and counted, alone."""
+        places = [(None, 0), (None, 2), ("a", 2), (None, 1), ("a", 0)]
+        for seed, slot in places:
+            assert storage.add(ask(1), take(f"{seed} {slot}".encode(), seed, slot=slot))
+            assert not storage.add(ask(1), take(b"another", seed, slot=slot))
+        found = storage.takes(ask(1).key)
+        assert places == [(one.seed, one.slot) for one in found]
+        assert [f"{seed} {slot}".encode() for seed, slot in places] == [one.answer.body for one in found]
+        assert storage.add(ask(1), take(b"new", None, slot=2), replace=True)
+        changed = [one.answer.body for one in storage.takes(ask(1).key)]
+        assert [b"None 0", b"a 2", b"None 1", b"a 0", b"new"] == changed
+        storage.count_hit(ask(1).key, found[0], 1.0)
+        assert (1, 5) == recount(storage)
+        check_totals(storage)
+
     def test_entries(self, storage: Storage) -> None:
         """Entries are listed whole, the latest first."""
         for number in range(600):

@@ -105,6 +105,7 @@ takes: id 1
     digest 32 bytes
     coding 0
     answer 162 bytes
+    slot 0
 takes: id 2
     question 1
     seed '7'
@@ -119,8 +120,9 @@ takes: id 2
     digest 32 bytes
     coding 0
     answer 163 bytes
+    slot 0
 application_id: 1095977777
-user_version: 1
+user_version: 2
 journal_mode: wal
 auto_vacuum: 2
 """ == dump(store)

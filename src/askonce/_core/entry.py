@@ -29,12 +29,13 @@ class Question(NamedTuple):
 
 
 class Take(NamedTuple):
-    """One recorded answer. `seed` names it among the takes of one question; times are Unix seconds."""
+    """One recorded answer. `seed` and `slot` name it among the takes of one question; times are Unix seconds."""
 
     answer: Answer
     recorded: float
     seed: str | None = None
     ttl: float | None = None
+    slot: int = 0
 
     @property
     def footprint(self) -> int:

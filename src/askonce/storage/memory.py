@@ -34,6 +34,10 @@ class _Kept:
         return len(self.question.head) + len(self.question.body) + sum(_size(take) for take in self.takes)
 
 
+def _name(take: Take) -> tuple[str | None, int]:
+    return take.seed, take.slot
+
+
 def _size(take: Take) -> int:
     return sum(len(chunk.data) for chunk in take.answer.chunks)
 
@@ -61,13 +65,13 @@ class MemoryStorage:
     def add(self, question: Question, take: Take, *, replace: bool = False) -> bool:
         with self._lock:
             kept = self._kept.get(question.key) or _Kept(question)
-            same = [old for old in kept.takes if old.seed == take.seed]
+            same = [old for old in kept.takes if _name(old) == _name(take)]
             if same and not replace:
                 return False
             if self.max_size is not None and _Kept(question, [take]).size > self.max_size:
                 return False
             self._forget(question.key)
-            kept.takes = [old for old in kept.takes if old.seed != take.seed]
+            kept.takes = [old for old in kept.takes if _name(old) != _name(take)]
             kept.takes.append(take)
             self._kept[question.key] = kept
             self._account(kept, 1)

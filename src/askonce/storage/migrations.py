@@ -68,4 +68,11 @@ def create_questions_and_takes(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
-STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (create_questions_and_takes,)
+def number_takes(db: sqlite3.Connection) -> None:
+    """Let several takes of one seed lie side by side, each in a slot of its own."""
+    db.execute("ALTER TABLE takes ADD COLUMN slot INTEGER NOT NULL DEFAULT 0")
+    db.execute("DROP INDEX takes_by_question")
+    db.execute("CREATE UNIQUE INDEX takes_by_question ON takes(question, ifnull('=' || seed, ''), slot)")
+
+
+STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (create_questions_and_takes, number_takes)

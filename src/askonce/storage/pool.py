@@ -153,9 +153,13 @@ class Pool:
                 self._idle.pop().close()
                 self._forget()
 
-    def _open(self) -> Connection:
+    def make_folder(self) -> None:
+        """Make the folder of the file, if there is none; raises StorageError where that cannot be done."""
         if not os.path.exists(self.path.parent):  # noqa: PTH110
             _make_folder(self.path.parent)
+
+    def _open(self) -> Connection:
+        self.make_folder()
         db = _connect(self.path)
         try:
             with self._migration:

@@ -98,6 +98,23 @@ def _plus(before: ModelTotals, entry: Entry) -> ModelTotals:
 
 
 @runtime_checkable
+class Claims(Protocol):
+    """What a storage that processes share can do besides: let one of them ask, and the others wait for it."""
+
+    def claim(self, name: bytes) -> bool:
+        """Claim a name for this process; False while another process has it.
+
+        A claim ends with `release`, or with the process, however that ends. It may be had more than once. What
+        another process kept while it had the claim is seen afterwards.
+        """
+        ...
+
+    def release(self, name: bytes) -> None:
+        """Give up a claim, as often as it was had."""
+        ...
+
+
+@runtime_checkable
 class Storage(Protocol):
     """Where entries live.
 
@@ -119,7 +136,7 @@ class Storage(Protocol):
     def add(self, question: Question, take: Take, *, replace: bool = False) -> bool:
         """Keep a take durably; return whether it was kept.
 
-        It is not kept where one with its seed is already there, unless it is to `replace` that one.
+        It is not kept where one with its seed and slot is already there, unless it is to `replace` that one.
         """
         ...
 

@@ -17,6 +17,7 @@ from askonce._core.record import digest, pack, unpack
 from askonce.errors import DamagedStoreError, StorageError
 from askonce.forks import renew_in_children
 from askonce.notices import warn_once
+from askonce.storage.claims import shared_claims
 from askonce.storage.lru import LRU
 from askonce.storage.pool import Connection, Pool
 from askonce.storage.protocol import Filter, ModelTotals, Totals
@@ -35,7 +36,11 @@ _END = 1 << 62
 _Row: TypeAlias = tuple[Any, ...]
 
 # One flipped bit makes a blob a text, and a text that is none would fail the whole query.
-_TAKES = "SELECT t.seed, t.recorded, t.ttl, CAST(t.digest AS BLOB), t.coding, CAST(t.answer AS BLOB) FROM takes t"
+_TAKES = (
+    "SELECT t.seed, t.slot, t.recorded, t.ttl, CAST(t.digest AS BLOB), t.coding, CAST(t.answer AS BLOB)"
+    " FROM takes t"
+)
+_DELETE = "DELETE FROM takes WHERE question = ? AND seed IS ? AND slot = ?"
 _QUESTION = (
     "SELECT q.id, q.key, q.head, q.coding, q.body, q.provider, q.kind, q.model, q.partition FROM questions q"
 )
@@ -73,9 +78,10 @@ class SQLiteStorage:
         self.damaged = 0
         """How many takes were left out because their digest did not match."""
         self._pool = Pool(path)
+        self._claims = shared_claims(path.with_name(path.name + "-flights"))
         self._near: LRU[Key, tuple[Take, ...]] = LRU(memory)
         self._sure_until = 0.0
-        self._hits: dict[tuple[Key, str | None], tuple[int, float, float, int]] = {}
+        self._hits: dict[tuple[Key, str | None, int], tuple[int, float, float, int]] = {}
         self._hits_lock = threading.Lock()
         self._flushed = time.monotonic()
         renew_in_children(self)
@@ -118,12 +124,12 @@ class SQLiteStorage:
         self._sure_until = time.monotonic() + _SURE_SECONDS
 
     def _read_take(self, key: Key, row: _Row) -> Take | None:
-        seed, recorded, ttl, vouched, coding, data = row
+        seed, slot, recorded, ttl, vouched, coding, data = row
         try:
             packed = _expand(coding, data)
             if digest(key, seed, packed) != vouched:
                 raise DamagedStoreError("an answer that is not what was recorded")  # noqa: TRY301
-            return Take(unpack(packed), recorded + 0.0, seed, None if ttl is None else ttl + 0.0)
+            return Take(unpack(packed), recorded + 0.0, seed, None if ttl is None else ttl + 0.0, slot + 0)
         except (DamagedStoreError, TypeError):  # the latter: a value of another type than it was written with
             self.damaged += 1
             warn_once(
@@ -143,6 +149,7 @@ class SQLiteStorage:
             return False
         values = (
             take.seed,
+            take.slot,
             take.recorded,
             take.ttl,
             None if take.ttl is None else take.recorded + take.ttl,
@@ -159,13 +166,15 @@ class SQLiteStorage:
             db = connection.db
             db.execute("BEGIN IMMEDIATE")
             row = self._question_row(db, question, body)
+            place = (row, take.seed, take.slot)
             if replace:
-                db.execute("DELETE FROM takes WHERE question = ? AND seed IS ?", (row, take.seed))
+                db.execute(_DELETE, place)
             else:
-                self._forget_damaged(db, question.key, row, take.seed)
+                self._forget_damaged(db, question.key, place)
             inserted = db.execute(
-                "INSERT OR IGNORE INTO takes(question, seed, recorded, ttl, expires, used, seconds, input_tokens,"
-                " output_tokens, digest, coding, answer) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO takes(question, seed, slot, recorded, ttl, expires, used, seconds,"
+                " input_tokens, output_tokens, digest, coding, answer)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (row, *values),
             )
             kept = inserted.rowcount == 1
@@ -196,11 +205,11 @@ class SQLiteStorage:
         assert cursor.lastrowid is not None
         return cursor.lastrowid
 
-    def _forget_damaged(self, db: sqlite3.Connection, key: Key, row: int, seed: str | None) -> None:
+    def _forget_damaged(self, db: sqlite3.Connection, key: Key, place: tuple[int, str | None, int]) -> None:
         """Make room for a good take where a damaged one lies."""
-        for take_row in db.execute(f"{_TAKES} WHERE t.question = ? AND t.seed IS ?", (row, seed)).fetchall():
-            if self._read_take(key, take_row) is None:
-                db.execute("DELETE FROM takes WHERE question = ? AND seed IS ?", (row, seed))
+        for row in db.execute(f"{_TAKES} WHERE question = ? AND seed IS ? AND slot = ?", place).fetchall():
+            if self._read_take(key, row) is None:
+                db.execute(_DELETE, place)
 
     def _evict(self, db: sqlite3.Connection, newest: int | None) -> None:
         """Forget takes until the size is below the cap: of each sample, those that are unused for longest."""
@@ -227,11 +236,24 @@ class SQLiteStorage:
         sql = "SELECT used, id FROM takes WHERE id >= ? AND id != ? ORDER BY id LIMIT ?"
         return {row for start in starts for row in db.execute(sql, (start, newest, run))}
 
+    # --- Claiming -----------------------------------------------------------------------------------------
+
+    def claim(self, name: bytes) -> bool:
+        try:
+            self._pool.make_folder()
+            self._sure_until = 0.0  # whoever had the claim before may have written just now
+            return self._claims.claim(name)
+        except (OSError, StorageError):  # where nobody can claim, everybody asks
+            return True
+
+    def release(self, name: bytes) -> None:
+        self._claims.release(name)
+
     # --- Counting -----------------------------------------------------------------------------------------
 
     def count_hit(self, key: Key, take: Take, now: float) -> None:
         """Note a hit in memory; written by the next batch, so that a hit costs no transaction."""
-        name = (key, take.seed)
+        name = (key, take.seed, take.slot)
         with self._hits_lock:
             count, _, seconds, tokens = self._hits.get(name, (0, 0.0, 0.0, 0))
             self._hits[name] = (
@@ -259,11 +281,11 @@ class SQLiteStorage:
                 before = db.execute("PRAGMA busy_timeout").fetchone()[0]
                 db.execute(f"PRAGMA busy_timeout = {patience}")
                 db.execute("BEGIN IMMEDIATE")
-                for (key, seed), (count, used, _, _) in hits.items():
+                for (key, seed, slot), (count, used, _, _) in hits.items():
                     db.execute(
                         "UPDATE takes SET hits = hits + ?, used = max(used, ?)"
-                        " WHERE question = (SELECT id FROM questions WHERE key = ?) AND seed IS ?",
-                        (count, used, key, seed),
+                        " WHERE question = (SELECT id FROM questions WHERE key = ?) AND seed IS ? AND slot = ?",
+                        (count, used, key, seed, slot),
                     )
                 for name, amount in (
                     ("hits", sum(hit[0] for hit in hits.values())),
