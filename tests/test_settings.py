@@ -9,10 +9,12 @@ import pytest
 
 from askonce._core.controls import Controls, Mode
 from askonce._core.domains import parse_domain
+from askonce._core.rotation import Repeat
 from askonce.errors import SettingsError
 from askonce.settings import Settings, default_store, read_settings, variables
 
-NAMES = ["store", "mode", "domains", "ttl", "partition", "delays", "max_size", "memory", "debug"]
+NAMES = ["store", "mode", "domains", "ttl", "partition", "delays", "repeat", "samples"]
+NAMES += ["max_size", "memory", "debug"]
 HOST = parse_domain("llm.test")
 
 
@@ -127,6 +129,10 @@ def test_arguments_win(name: str, argument: Any, text: str) -> None:
         ("delays", float("inf"), "a factor such as 0.5"),
         ("max_size", "big", "Write bytes (1000000) or '500MB', '2GB'."),
         ("max_size", -1, "Write bytes"),
+        ("repeat", "round", "There are same, rotate, sequence."),
+        ("samples", "many", "from 1 to 10000"),
+        ("samples", 0, "from 1 to 10000"),
+        ("samples", 2.5, "from 1 to 10000"),
         ("max_size", True, "Write bytes"),
         ("max_size", 1.5, "Write bytes"),
         ("memory", "", "Write bytes"),
@@ -168,14 +174,15 @@ def test_environment_is_read_late(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_defaults() -> None:
     """Without any setting, all is recorded for ever, and answered at once."""
-    expected = Settings(str(default_store()), Mode.RECORD, (), None, "", 0.0, None, 32 << 20, debug=False)
+    expected = Settings(str(default_store()), Mode.RECORD, (), None, "", 0.0, Repeat.SAME, 1, None, 32 << 20)
     assert expected == read()
 
 
 def test_controls() -> None:
     """What a call does not say itself, the settings say."""
-    expected = Controls(mode=Mode.REPLAY, ttl=60.0, partition="p", delays=1.0)
-    assert expected == read({"mode": "replay", "ttl": 60, "partition": "p", "delays": True}).controls
+    expected = Controls(mode=Mode.REPLAY, ttl=60.0, partition="p", delays=1.0, repeat=Repeat.ROTATE, samples=3)
+    given = {"mode": "replay", "ttl": 60, "partition": "p", "delays": True, "repeat": "rotate", "samples": 3}
+    assert expected == read(given).controls
 
 
 @pytest.mark.parametrize("mark", ["pyproject.toml", ".git", ".git/"])

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 
 from askonce._core.controls import Controls, Mode
 from askonce._core.domains import Domain
+from askonce._core.rotation import Repeat
 from askonce._engine import context
 from askonce._engine.cache import Cache
 from askonce._engine.meter import Stats
@@ -19,6 +20,7 @@ from askonce.storage import Storage
 
 T = TypeVar("T")
 ModeName = Literal["record", "replay", "offline", "refresh", "off"]
+RepeatName = Literal["same", "rotate", "sequence"]
 Store = str | os.PathLike[str] | Storage
 
 _lock = Lock()
@@ -35,6 +37,8 @@ def enable(
     ttl: float | str | None = None,
     partition: str | None = None,
     delays: bool | float | None = None,
+    repeat: RepeatName | Repeat | None = None,
+    samples: int | None = None,
     max_size: int | str | None = None,
     memory: int | str | None = None,
     debug: bool | None = None,
@@ -52,6 +56,9 @@ def enable(
         ttl: How long an answer is good for: seconds, or `15m`, `12h`, `30d`. By default for ever.
         partition: Whose entries these are; nothing is shared between partitions.
         delays: True replays the recorded rhythm, a number scales it. By default answers come at once.
+        repeat: How identical calls are answered. `same` (the default): alike. `rotate`: the recorded answers come
+            round. `sequence`: the n-th such call since `enable` has the n-th answer, on this run and every other.
+        samples: How many answers to a question are recorded before any is given again; for `rotate` and `same`.
         max_size: What the store keeps at the most: bytes, or `500MB`. What was used longest ago is forgotten.
         memory: What of it is held in memory at the most: bytes, or `32MB` (the default).
         debug: Print a line a call to standard error (`ASKONCE_VERBOSE`).
@@ -67,6 +74,8 @@ def enable(
         ttl=ttl,
         partition=partition,
         delays=delays,
+        repeat=repeat,
+        samples=samples,
         max_size=max_size,
         memory=memory,
         debug=debug,
@@ -100,6 +109,8 @@ def caching(
     ttl: float | str | None = None,
     partition: str | None = None,
     delays: bool | float | None = None,
+    repeat: RepeatName | Repeat | None = None,
+    samples: int | None = None,
     max_size: int | str | None = None,
     memory: int | str | None = None,
     debug: bool | None = None,
@@ -115,6 +126,8 @@ def caching(
         ttl=ttl,
         partition=partition,
         delays=delays,
+        repeat=repeat,
+        samples=samples,
         max_size=max_size,
         memory=memory,
         debug=debug,
@@ -150,18 +163,32 @@ def options(
     seed: str | int | None = None,
     partition: str | None = None,
     delays: bool | float | None = None,
+    repeat: RepeatName | Repeat | None = None,
+    samples: int | None = None,
 ) -> Iterator[None]:
     """Override settings for the calls inside the block, in this thread or task alone.
 
     `seed` names one of several answers to a question. What a request says itself still wins.
     """
-    given = read_settings({"store": "memory:", "mode": mode, "partition": partition, "delays": delays}, environ={})
+    given = read_settings(
+        {
+            "store": "memory:",
+            "mode": mode,
+            "partition": partition,
+            "delays": delays,
+            "repeat": repeat,
+            "samples": samples,
+        },
+        environ={},
+    )
     controls = Controls(
         mode=given.mode if mode is not None else None,
         ttl=read_duration(ttl, "ttl") if ttl is not None else None,
         seed=str(seed) if seed is not None else None,
         partition=given.partition if partition is not None else None,
         delays=given.delays if delays is not None else None,
+        repeat=given.repeat if repeat is not None else None,
+        samples=given.samples if samples is not None else None,
     )
     token = context.push(controls)
     try:
@@ -185,6 +212,8 @@ def transport(
     ttl: float | str | None = None,
     partition: str | None = None,
     delays: bool | float | None = None,
+    repeat: RepeatName | Repeat | None = None,
+    samples: int | None = None,
     max_size: int | str | None = None,
     memory: int | str | None = None,
     debug: bool | None = None,
@@ -205,6 +234,8 @@ def transport(
             ttl=ttl,
             partition=partition,
             delays=delays,
+            repeat=repeat,
+            samples=samples,
             max_size=max_size,
             memory=memory,
             debug=debug,

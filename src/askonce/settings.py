@@ -6,11 +6,14 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from askonce._core.controls import Controls, Mode, parse_duration, parse_mode
+from askonce._core.controls import Controls, Mode, parse_duration, parse_mode, parse_repeat, parse_samples
 from askonce._core.domains import Domain, parse_domain
+from askonce._core.rotation import Repeat
 from askonce.errors import ControlError, SettingsError
+
+T = TypeVar("T")
 
 _PREFIX = "ASKONCE_"
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -23,8 +26,9 @@ _POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 class Settings(NamedTuple):
     """How a cache behaves. Read from arguments and environment by `read_settings`.
 
-    `ttl` is in seconds, None for ever; `delays` scales the recorded rhythm, 0.0 is at once; `max_size` bounds
-    what the store keeps and `memory` what is held of it in memory, both in bytes.
+    `ttl` is in seconds, None for ever; `delays` scales the recorded rhythm, 0.0 is at once; `samples` is how many
+    answers are recorded before any is given again; `max_size` bounds what the store keeps and `memory` what is
+    held of it in memory, both in bytes.
     """
 
     store: str
@@ -33,6 +37,8 @@ class Settings(NamedTuple):
     ttl: float | None = None
     partition: str = ""
     delays: float = 0.0
+    repeat: Repeat = Repeat.SAME
+    samples: int = 1
     max_size: int | None = None
     memory: int = 32 << 20
     debug: bool = False
@@ -40,7 +46,14 @@ class Settings(NamedTuple):
     @property
     def controls(self) -> Controls:
         """What a call is controlled by that says nothing itself."""
-        return Controls(mode=self.mode, ttl=self.ttl, partition=self.partition, delays=self.delays)
+        return Controls(
+            mode=self.mode,
+            ttl=self.ttl,
+            partition=self.partition,
+            delays=self.delays,
+            repeat=self.repeat,
+            samples=self.samples,
+        )
 
 
 def read_settings(arguments: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
@@ -93,11 +106,16 @@ def _read_store(value: Any, name: str) -> str:
     return str(value)
 
 
-def _read_mode(value: Any, name: str) -> Mode:
-    try:
-        return parse_mode(str(value), name)
-    except ControlError as error:
-        raise SettingsError(str(error)) from None
+def _as_control(parse: Callable[[str, str], T]) -> Callable[[Any, str], T]:
+    """Return a reader of a setting that a request can carry too."""
+
+    def read(value: Any, name: str) -> T:
+        try:
+            return parse(str(value), name)
+        except ControlError as error:
+            raise SettingsError(str(error)) from None
+
+    return read
 
 
 def _read_domains(value: Any, name: str) -> tuple[Domain, ...]:
@@ -147,11 +165,13 @@ def _read_flag(value: Any, name: str) -> bool:
 
 _READERS: dict[str, Callable[[Any, str], Any]] = {
     "store": _read_store,
-    "mode": _read_mode,
+    "mode": _as_control(parse_mode),
     "domains": _read_domains,
     "ttl": read_duration,
     "partition": _read_partition,
     "delays": _read_delays,
+    "repeat": _as_control(parse_repeat),
+    "samples": _as_control(parse_samples),
     "max_size": _read_size,
     "memory": _read_size,
     "debug": _read_flag,

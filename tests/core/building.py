@@ -75,10 +75,14 @@ def answer(body: bytes = b'{"ok":1}', content_type: str = JSON, at: float = 0.5)
 
 
 def take(
-    body: bytes = b'{"ok":1}', seed: str | None = None, recorded: float = 1000.0, ttl: float | None = None
+    body: bytes = b'{"ok":1}',
+    seed: str | None = None,
+    recorded: float = 1000.0,
+    ttl: float | None = None,
+    slot: int = 0,
 ) -> Take:
     """Return a take."""
-    return Take(answer(body), recorded, seed, ttl)
+    return Take(answer(body), recorded, seed, ttl, slot)
 
 
 def record(

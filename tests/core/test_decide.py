@@ -21,10 +21,10 @@ ASKED = question({"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 
 def run(
-    controls: Controls, takes: Sequence[Take] = (), recorded: Sequence[Question] = ()
+    controls: Controls, takes: Sequence[Take] = (), recorded: Sequence[Question] = (), turn: int = 0
 ) -> tuple[Verdict, list[str]]:
     """Return the verdict, and what was needed on the way."""
-    steps = decide(ASKED, controls, NOW)
+    steps = decide(ASKED, controls, NOW, turn)
     needs = []
     try:
         need = next(steps)

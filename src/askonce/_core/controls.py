@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from askonce._core.messages import Headers
+from askonce._core.rotation import Repeat
 from askonce.errors import ControlError
 
 
@@ -30,7 +31,8 @@ class Controls(NamedTuple):
 
     `ttl` and `max_age` are in seconds; `customer` and `by_credential` ask for a partition of the customer's own
     inside the partition, the latter named after the caller's credential;
-    `delays` scales the recorded rhythm, 0.0 is at once.
+    `delays` scales the recorded rhythm, 0.0 is at once; `samples` is how many answers to a question are recorded
+    before any is given again.
     """
 
     mode: Mode | None = None
@@ -41,6 +43,8 @@ class Controls(NamedTuple):
     customer: str | None = None
     by_credential: bool = False
     delays: float | None = None
+    repeat: Repeat | None = None
+    samples: int | None = None
 
     def over(self, other: Controls) -> Controls:
         """Return these controls, and where they are silent, the other's."""
@@ -57,13 +61,19 @@ class Controls(NamedTuple):
             other.customer if self.customer is None else self.customer,
             self.by_credential or other.by_credential,
             other.delays if self.delays is None else self.delays,
+            self.repeat or other.repeat,
+            other.samples if self.samples is None else self.samples,
         )
 
 
 NONE = Controls()
 
 _PREFIX = b"x-askonce-"
-_HEADERS = ("x-askonce-mode", "x-askonce-partition", "x-askonce-seed", "x-askonce-ttl")
+_HEADERS = (
+    "x-askonce-mode", "x-askonce-partition", "x-askonce-repeat", "x-askonce-samples", "x-askonce-seed",
+    "x-askonce-ttl",
+)  # fmt: skip
+_MOST_SAMPLES = 10_000
 _CACHE_OPTIONS = ("cache_by_customer", "is_cached_by_model", "omit_log")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)?")
 _LONGEST = 1e12  # seconds; beyond all calendars, and within what every store can hold
@@ -79,7 +89,7 @@ def parse_duration(text: str) -> float | None:
 def read_headers(headers: Headers) -> tuple[Controls, Headers]:
     """Read the controls in a request's headers; return them and the headers that go to the provider.
 
-    `x-askonce-ttl|seed|mode|partition`, and the request directives of Cache-Control (RFC 9111, 5.2.1).
+    They are `x-askonce-…`, and the request directives of Cache-Control (RFC 9111, 5.2.1).
 
     Raises:
         ControlError: when a value is malformed, or an `x-askonce-` header is not one of these.
@@ -109,6 +119,10 @@ def _read_own(name: str, value: str) -> Controls:
             return Controls(ttl=ttl)
         case "x-askonce-mode":
             return Controls(mode=parse_mode(value, name))
+        case "x-askonce-repeat":
+            return Controls(repeat=parse_repeat(value, name))
+        case "x-askonce-samples":
+            return Controls(samples=parse_samples(value, name))
         case "x-askonce-seed" | "x-askonce-partition" if not value:
             raise ControlError(f"{name}: the value is empty. Give a name, or leave the header out.")
         case "x-askonce-seed":
@@ -125,6 +139,22 @@ def parse_mode(value: str, name: str) -> Mode:
         return Mode(value.strip().lower())
     except ValueError:
         raise ControlError(f"{name}: {value!r} is not a mode. There are {', '.join(Mode)}.") from None
+
+
+def parse_repeat(value: str, name: str) -> Repeat:
+    """Return the policy of that name; `name` is what to blame when there is none."""
+    try:
+        return Repeat(value.strip().lower())
+    except ValueError:
+        raise ControlError(f"{name}: {value!r} is no way to repeat. There are {', '.join(Repeat)}.") from None
+
+
+def parse_samples(value: str, name: str) -> int:
+    """Return how many answers are wanted; `name` is what to blame when that is no such number."""
+    text = value.strip()
+    if not (text.isdecimal() and text.isascii() and len(text) < 6 and 1 <= int(text) <= _MOST_SAMPLES):
+        raise ControlError(f"{name}: {value!r} is not a number of answers from 1 to {_MOST_SAMPLES}.")
+    return int(text)
 
 
 def _read_cache_control(value: str) -> Controls:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from askonce._core.controls import Controls, Mode
 from askonce._core.entry import Key, Question, Take
 from askonce._core.nearest import describe_miss
-from askonce._core.rotation import choose
+from askonce._core.rotation import Repeat, choose, free_slots
 
 
 class Find(NamedTuple):
@@ -34,11 +34,15 @@ class Replay(NamedTuple):
 
 
 class Forward(NamedTuple):
-    """Ask the provider; `keep` the answer, and let it `replace` what is there. `why` is for people."""
+    """Ask the provider; `keep` the answer in one of `slots`, and let it `replace` what is there.
+
+    `why` is for people.
+    """
 
     keep: bool
     replace: bool
     why: str
+    slots: tuple[int, ...] = (0,)
 
 
 class Refuse(NamedTuple):
@@ -51,31 +55,50 @@ Need = Find | Recent
 Verdict = Replay | Forward | Refuse
 
 
-def decide(question: Question, controls: Controls, now: float) -> Generator[Need, Any, Verdict]:
-    """Decide on one call. `controls` are complete: its mode is set; `now` is in Unix seconds."""
+def decide(question: Question, controls: Controls, now: float, turn: int = 0) -> Generator[Need, Any, Verdict]:
+    """Decide on one call. `controls` are complete: its mode is set; `now` is in Unix seconds.
+
+    `turn` is the how-manieth call like it this is, or the how-manieth to be answered from the store (`rotate`).
+    """
     mode = controls.mode
+    repeat = controls.repeat or Repeat.SAME
+    slot = turn if repeat is Repeat.SEQUENCE else 0
     if mode is Mode.OFF:
         return Forward(keep=False, replace=False, why="the cache is off for this call")
     if mode is Mode.REFRESH:
-        return Forward(keep=True, replace=True, why="a fresh answer was asked for")
+        return Forward(keep=True, replace=True, why="a fresh answer was asked for", slots=(slot,))
     takes: Sequence[Take] = yield Find(question.key)
-    take = choose(takes, controls.seed)
-    stale = take is not None and not take.fresh(now, reader_ttl(controls))
-    if take is not None and not stale:
+    fresh = [one for one in takes if one.fresh(now, reader_ttl(controls))]
+    samples = controls.samples or 1
+    if samples > 1 and mode is Mode.RECORD and repeat is not Repeat.SEQUENCE:
+        slots = free_slots(fresh, controls.seed, samples)
+        if slots:
+            why = f"{samples - len(slots)} of {samples} answers are recorded"
+            return Forward(keep=True, replace=len(fresh) < len(takes), why=why, slots=slots)
+    take = choose(fresh, controls.seed, repeat, turn)
+    if take is not None:
         return Replay(take)
+    stale = choose(takes, controls.seed, repeat, turn)
     if mode is Mode.OFFLINE:
-        if take is not None:
+        if stale is not None:
             return Refuse(
-                f"This question was recorded {take.age(now):,.0f} s ago, which is past its time to live "
-                f"({_least(take.ttl, reader_ttl(controls)):,.0f} s). Ask for it again with mode='record', or "
+                f"This question was recorded {stale.age(now):,.0f} s ago, which is past its time to live "
+                f"({_least(stale.ttl, reader_ttl(controls)):,.0f} s). Ask for it again with mode='record', or "
                 "allow older answers with a longer ttl."
+            )
+        if repeat is Repeat.SEQUENCE and (count := sum(one.seed == controls.seed for one in takes)):
+            return Refuse(
+                f"askonce is offline, and this is call {turn + 1} of this run that asks just this; {count} "
+                f"{'answer is' if count == 1 else 'answers are'} recorded. Record it once with mode='record' "
+                "(ASKONCE_MODE=record)."
             )
         recorded: Sequence[Question] = yield Recent(question)
         return Refuse(describe_miss(question, recorded, controls.seed))
     return Forward(
         keep=mode is Mode.RECORD,
-        replace=stale,
-        why="the recorded answer is too old" if stale else "not recorded yet",
+        replace=stale is not None,
+        why="not recorded yet" if stale is None else "the recorded answer is too old",
+        slots=(slot if stale is None else stale.slot,),
     )
 
 
