@@ -13,6 +13,7 @@ from askonce._core.domains import Domain as Domain
 from askonce._core.entry import Entry as Entry
 from askonce._core.entry import Question as Question
 from askonce._core.entry import Take as Take
+from askonce._core.rotation import Repeat as Repeat
 from askonce._engine.cache import Cache as Cache
 from askonce._engine.meter import Stats as Stats
 from askonce.errors import AskonceError as AskonceError
@@ -46,6 +47,7 @@ __all__ = [
     "Mode",
     "NewerStoreError",
     "Question",
+    "Repeat",
     "SettingsError",
     "Stats",
     "Storage",

@@ -19,7 +19,7 @@ from askonce._core.messages import Answer, Head, Request
 from askonce._core.playback import head_pause, pieces
 from askonce._core.tape import Left
 from askonce._engine.cache import Cache, Match
-from askonce._engine.course import Ask, Following, Leading, Outcome, Passed, Played, course
+from askonce._engine.course import Ask, Following, Leading, Nap, Outcome, Passed, Played, Wait, course
 from askonce._engine.flight import Flight
 from askonce._engine.loops import (
     Task,
@@ -90,10 +90,14 @@ async def _run(
         while True:
             result: Any
             try:
-                if isinstance(need, Ask):
-                    result = await forward(need.request)
-                else:
-                    result = await _wait(need.flight, patience)
+                match need:
+                    case Ask(asked):
+                        result = await forward(asked)
+                    case Wait(flight):
+                        result = await _wait(flight, patience)
+                    case Nap(seconds):
+                        await sleep(seconds)
+                        result = None
             except BaseException as error:
                 need = steps.throw(error)
             else:
@@ -168,7 +172,8 @@ class AsyncSource:
     async def _pull_one(self) -> None:
         flight = self._flight
         try:
-            data = await anext(self._iterator())
+            with flight.claim:
+                data = await anext(self._iterator())
         except StopAsyncIteration:
             flight.end()
             await self._release()

@@ -13,17 +13,19 @@ from typing import NamedTuple
 from askonce._core.body import Body, canonical_json, read_body
 from askonce._core.coding import CODINGS, accepted, coding_of, undo
 from askonce._core.controls import NONE, Controls, Mode, read_fields, read_headers
-from askonce._core.decide import Find, Forward, Refuse, Verdict, decide, reader_ttl
+from askonce._core.decide import Find, Forward, Refuse, Replay, Verdict, decide, reader_ttl
 from askonce._core.domains import Domain, Domains, Route, is_stateful
 from askonce._core.entry import Key, Question, Take
 from askonce._core.key import identify
 from askonce._core.messages import Answer, Head, Headers, Request
 from askonce._core.refusal import refusal
-from askonce._core.rotation import choose
+from askonce._core.rotation import Repeat, choose
+from askonce._engine.claim import Claim
 from askonce._engine.context import overrides
-from askonce._engine.flight import Flights
+from askonce._engine.flight import Flight, Flights, Name
 from askonce._engine.guard import Guard
 from askonce._engine.meter import Meter, Stats
+from askonce._engine.tickets import Tickets
 from askonce.errors import ControlError
 from askonce.settings import Settings
 from askonce.storage import Storage, open_storage
@@ -58,9 +60,18 @@ class Call(NamedTuple):
     controls: Controls
 
     @property
-    def name(self) -> tuple[Key, str | None]:
-        """What calls have in common that one answer serves."""
+    def repeats(self) -> bool:
+        """Whether a call like it may get another answer, so that it matters how many there were."""
+        return self.controls.repeat is not Repeat.SAME
+
+    @property
+    def series(self) -> tuple[Key, str | None]:
+        """What calls have in common that are numbered together."""
         return self.question.key, self.controls.seed
+
+    def name(self, slot: int) -> Name:
+        """What calls have in common that one answer serves."""
+        return self.question.key, self.controls.seed, slot
 
     def accepts(self, head: Head) -> bool:
         """Tell whether the caller takes the content coding of this answer."""
@@ -95,6 +106,7 @@ class Cache:
         )
         self.meter = Meter()
         self.flights = Flights()
+        self.tickets = Tickets()
         self._domains = Domains(settings.domains)
         self._matches: dict[Origin, Match | None] = {}
         self._recalled: deque[tuple[Call, Take]] = deque()  # whose counting is put off: it costs more than they do
@@ -199,9 +211,24 @@ class Cache:
             self._bodies.put((content_type, raw), body, len(raw) + len(body.canonical) + 256)
         return body
 
-    def settle(self, call: Call) -> Verdict:
+    def turn(self, call: Call) -> int:
+        """Return the how-manieth call like it this is in this run, where they are told apart."""
+        if call.controls.repeat is Repeat.SEQUENCE and call.controls.mode is not Mode.OFF:
+            return self.tickets.draw(call.series)
+        return 0
+
+    def settle(self, call: Call, turn: int) -> Verdict:
         """Decide on a call with what the storage holds."""
-        steps = decide(call.question, call.controls, time.time())
+        if call.controls.repeat is not Repeat.ROTATE:
+            return self._settle(call, turn)
+        turn = self.tickets.draw(call.series)
+        verdict = self._settle(call, turn)
+        if not isinstance(verdict, Replay):
+            self.tickets.give_back(call.series, turn)
+        return verdict
+
+    def _settle(self, call: Call, turn: int) -> Verdict:
+        steps = decide(call.question, call.controls, time.time(), turn)
         try:
             need = next(steps)
             while True:
@@ -219,7 +246,7 @@ class Cache:
         answer = fit(call, take.answer)
         if self.settings.debug:
             self._report("hit", call, f"recorded {take.age(time.time()):,.0f} s ago, saved {answer.seconds:.2f} s")
-        elif overrides() is NONE and not call.controls.delays:
+        elif overrides() is NONE and not call.controls.delays and not call.repeats:
             until = take.fresh_until(reader_ttl(call.controls))
             self._steady.put(
                 call.request.body, (call, take, answer, until), take.footprint + len(call.request.body)
@@ -244,17 +271,40 @@ class Cache:
         if not verdict.keep:
             self._report("passed" if off else "asked", call, verdict.why)
 
-    def keep(self, call: Call, verdict: Forward, answer: Answer | str) -> None:
+    def keep(self, call: Call, verdict: Forward, slot: int, answer: Answer | str) -> None:
         """Keep a complete answer; a string says why there is none."""
         if isinstance(answer, str):
             self._report("asked", call, f"{verdict.why}; not kept: {answer}")
             return
-        take = Take(answer, time.time(), call.controls.seed, call.controls.ttl)
+        take = Take(answer, time.time(), call.controls.seed, call.controls.ttl, slot)
         if self.guard.add(call.question, take, replace=verdict.replace):
             self.meter.count("recorded")
             self._report("recorded", call, f"{verdict.why}; took {answer.seconds:.2f} s")
         else:
             self._report("asked", call, f"{verdict.why}; not kept: the store did not take it")
+
+    def pick_slot(self, call: Call, verdict: Forward) -> int:
+        """Return a slot that nobody, in this process or another, is about to fill, if there is one."""
+        if len(verdict.slots) > 1:
+            for slot in verdict.slots:
+                if not self.flights.has(call.name(slot)) and self.claim(call, slot).is_free():
+                    return slot
+        return verdict.slots[-1]
+
+    def claim(self, call: Call, slot: int) -> Claim:
+        """Return the claim that a process must have to ask for this."""
+        return Claim(self.guard, call.name(slot))
+
+    def take_place(self, call: Call, turn: int, flight: Flight) -> None:
+        """See to it that a turn of which nothing comes is taken by the next call: by an SDK's retry, say."""
+        if call.controls.repeat is not Repeat.SEQUENCE:
+            return
+
+        def give_back(over: Flight) -> None:
+            if not isinstance(over.outcome, Answer):
+                self.tickets.give_back(call.series, turn)
+
+        flight.afterwards(give_back)
 
     def let_pass(self, request: Request, match: Match, why: str) -> Request | Answer:
         """Return what the provider gets of a request that is not looked at, or an error if none may be asked."""

@@ -1,7 +1,7 @@
 """The course of one call, for sync and async callers alike: a generator that yields what it needs of a driver.
 
 `Ask` needs the request sent and its answer's head; `Wait` needs to know whether another call's answer is one to
-follow. What the generator returns tells the driver what to give the caller.
+follow; `Nap` needs time to pass. What the generator returns tells the driver what to give the caller.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from collections.abc import Generator
 from functools import partial
 from typing import Any, NamedTuple
 
-from askonce._core.decide import Forward, Refuse, Replay
+from askonce._core.controls import Mode
+from askonce._core.decide import Forward, Refuse, Replay, Verdict
 from askonce._core.messages import Answer, Request
 from askonce._engine.cache import Cache, Call, Match
 from askonce._engine.flight import Flight, Host, Phase
+from askonce._engine.upstream import HEAD_SILENCE
 from askonce.notices import warn_once
 
 
@@ -27,6 +29,12 @@ class Wait(NamedTuple):
     """Wait until this flight has an answer to follow; be sent back whether it has."""
 
     flight: Flight
+
+
+class Nap(NamedTuple):
+    """Let so much time pass: another process asks the same."""
+
+    seconds: float
 
 
 class Played(NamedTuple):
@@ -56,56 +64,82 @@ class Following(NamedTuple):
     flight: Flight
 
 
+Need = Ask | Wait | Nap
 Outcome = Played | Passed | Leading | Following
 
+_ELSEWHERE_SECONDS = 120.0  # for which another process's answer is waited for, if that goes on reading it
+_SHORTEST_NAP, _LONGEST_NAP = 0.002, 0.05
 
-def course(cache: Cache, request: Request, match: Match, host: Host) -> Generator[Ask | Wait, Any, Outcome]:
+
+def course(cache: Cache, request: Request, match: Match, host: Host) -> Generator[Need, Any, Outcome]:
     """Run one call; `host` is where the caller runs."""
     try:
         call = cache.begin(request, match)
         if isinstance(call, Answer):
             return Played(call, 0.0, "refused")
-        verdict = cache.settle(call)
+        turn = cache.turn(call)
+        verdict = cache.settle(call, turn)
     except Exception as error:  # a fault of ours must not become the program's
         warn_once(f"a request could not be understood and goes to the provider unrecorded: {error!r}")
         return Passed((yield Ask(request)))
     failures = 0
-    while True:
-        if isinstance(verdict, Replay):
-            return Played(cache.replay(call, verdict.take), call.controls.delays or 0.0, "hit")
-        if isinstance(verdict, Refuse):
-            return Played(cache.refuse(call, verdict), 0.0, "refused")
-        if not verdict.keep:
-            cache.asked(call, verdict)
-            return Passed((yield Ask(call.outgoing())))
+    while isinstance(verdict, Forward) and verdict.keep:
         # Whoever has waited twice for an answer that did not come does not wait a third time.
-        flight = cache.flights.join(call.name, host, alone=failures > 1)
-        outcome: Leading | Following | None
+        is_patient = failures < 2
+        slot = cache.pick_slot(call, verdict) if is_patient else verdict.slots[0]
+        flight = cache.flights.join(call.name(slot), host, alone=not is_patient)
         if flight.leader is host:
-            outcome = yield from _lead(cache, call, verdict, flight)
+            outcome = yield from _lead(cache, call, turn, slot, flight, is_patient=is_patient)
+            if isinstance(outcome, Leading):
+                return outcome
+            verdict = outcome
         else:
-            outcome = yield from _follow(cache, call, flight)
+            following = yield from _follow(cache, call, flight)
+            if following is not None:
+                return following
             # An answer that still comes, but not to this caller or not in time, is not waited for again.
             failures += 2 if flight.phase in (Phase.WAITING, Phase.FLOWING) else 1
-        if outcome is not None:
-            return outcome
-        verdict = cache.settle(call)
+            verdict = cache.settle(call, turn)
+    if isinstance(verdict, Replay):
+        return Played(cache.replay(call, verdict.take), call.controls.delays or 0.0, "hit")
+    if isinstance(verdict, Refuse):
+        return Played(cache.refuse(call, verdict), 0.0, "refused")
+    cache.asked(call, verdict)
+    return Passed((yield Ask(call.outgoing())))
 
 
 def _lead(
-    cache: Cache, call: Call, verdict: Forward, flight: Flight
-) -> Generator[Ask | Wait, Any, Leading | None]:
-    """Ask the provider; None when the answer turns out to be recorded by now."""
+    cache: Cache, call: Call, turn: int, slot: int, flight: Flight, *, is_patient: bool
+) -> Generator[Need, Any, Leading | Verdict]:
+    """Ask the provider, unless another process does; return another verdict when there is one by now."""
     with flight.aborted_on_error():
-        if not verdict.replace and isinstance(cache.settle(call), Replay):
-            flight.abort()
-            return None
+        claim = cache.claim(call, slot)
+        waited = quiet = 0.0
+        while True:
+            if is_ours := claim.take():
+                flight.claim = claim
+                flight.afterwards(lambda _: claim.release())
+            verdict = cache.settle(call, turn)  # after claiming: what another process has kept is there now
+            if not isinstance(verdict, Forward) or slot not in verdict.slots:
+                flight.abort()
+                return verdict
+            if is_ours or not is_patient or call.controls.mode is Mode.REFRESH:
+                break
+            if waited >= _ELSEWHERE_SECONDS or quiet >= HEAD_SILENCE:
+                break
+            seconds = min(_SHORTEST_NAP + waited / 8, _LONGEST_NAP)
+            quiet = 0.0 if claim.is_being_read() else quiet + seconds
+            waited += seconds
+            yield Nap(seconds)
         cache.asked(call, verdict)
-        flight.finish = partial(cache.keep, call, verdict)
-        return Leading(flight, (yield Ask(call.outgoing())))
+        cache.take_place(call, turn, flight)
+        flight.finish = partial(cache.keep, call, verdict, slot)
+        with flight.claim:
+            upstream = yield Ask(call.outgoing())
+        return Leading(flight, upstream)
 
 
-def _follow(cache: Cache, call: Call, flight: Flight) -> Generator[Ask | Wait, Any, Following | None]:
+def _follow(cache: Cache, call: Call, flight: Flight) -> Generator[Need, Any, Following | None]:
     """Wait for another call's answer; None when it is none to follow."""
     try:
         if (yield Wait(flight)) and call.accepts(flight.head):

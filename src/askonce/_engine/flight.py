@@ -16,8 +16,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import Enum
+from functools import partial
 from typing import Any, Protocol
 
 from askonce._core.entry import Key
@@ -27,7 +28,8 @@ from askonce.errors import UpstreamEnded
 from askonce.forks import renew_in_children
 from askonce.notices import warn_once
 
-Name = tuple[Key, str | None]
+Name = tuple[Key, str | None, int]
+"""A question, and the seed and slot of the take that its answer becomes."""
 
 
 class Host(Protocol):
@@ -70,7 +72,7 @@ _FINAL = (Phase.OVER, Phase.BROKEN, Phase.ABORTED)
 class Flight:
     """One question on its way to the provider and back. `lock` guards phase and readers; chunks only grow."""
 
-    def __init__(self, leader: Host, retire: Callable[[Flight], None] | None = None) -> None:
+    def __init__(self, leader: Host) -> None:
         self.leader = leader
         self.lock = threading.RLock()
         self.phase = Phase.WAITING
@@ -81,7 +83,9 @@ class Flight:
         self.finish: Callable[[Answer | str], None] = _nothing
         """Called once with the complete answer, or with why there is none."""
         self.outcome: Answer | str | None = None
-        self._retire = retire
+        self.claim: AbstractContextManager[None] = nullcontext()
+        """To be entered while the provider is waited for."""
+        self._afterwards: list[Callable[[Flight], None]] = []
         self._head: Head | None = None
         self._tape: Tape | None = None
         self._error: BaseException | None = None
@@ -90,6 +94,10 @@ class Flight:
         self._shared: list[Callable[[Answer | str], None]] = []
         self._started = time.monotonic()
         self._pid = os.getpid()
+
+    def afterwards(self, retire: Callable[[Flight], None]) -> None:
+        """Have `retire` called once nobody can join any more: after its answer was kept, if it was."""
+        self._afterwards.append(retire)
 
     # --- What the leader's driver says ---------------------------------------------------------------------
 
@@ -159,8 +167,11 @@ class Flight:
         with self.lock:
             if self.phase not in _FINAL:
                 self.phase = phase
-        if phase not in _JOINABLE and self._retire is not None:
-            self._retire(self)
+            afterwards: list[Callable[[Flight], None]] = []
+            if phase not in _JOINABLE:
+                afterwards, self._afterwards = self._afterwards, afterwards
+        for retire in afterwards:
+            retire(self)
         self._wake()
 
     def _wake(self) -> None:
@@ -342,6 +353,11 @@ class Flights:
         self._retired: deque[tuple[Name, Flight]] = deque()
         self._lock = threading.RLock()
 
+    def has(self, name: Name) -> bool:
+        """Tell whether a flight of that name can be joined."""
+        flight = self._flights.get(name)
+        return flight is not None and flight.is_joinable
+
     def __len__(self) -> int:
         self._tidy()
         return len(self._flights)
@@ -362,7 +378,8 @@ class Flights:
                             return Flight(host)
                         flight.readers += 1
                         return flight
-            flight = self._flights[name] = Flight(host, lambda flight: self._retire(name, flight))
+            flight = self._flights[name] = Flight(host)
+            flight.afterwards(partial(self._retire, name))
             return flight
 
     def _retire(self, name: Name, flight: Flight) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ from askonce._core.entry import Key, Question, Take
 from askonce.errors import StorageError
 from askonce.notices import warn_once
 from askonce.storage import Storage
+from askonce.storage.protocol import Claims
 
 T = TypeVar("T")
 
@@ -67,6 +69,16 @@ class Guard:
 
     def count_hit(self, key: Key, take: Take, now: float) -> None:
         self._try(self._writing, None, self.storage.count_hit, key, take, now)
+
+    def claim(self, name: bytes) -> bool:
+        """Claim a name among the processes that share the storage; True where nobody can."""
+        return not isinstance(self.storage, Claims) or self._try(_Pause(), True, self.storage.claim, name)
+
+    def release(self, name: bytes) -> None:
+        """Give up a claim, also in a call that the garbage collector ends inside the storage: others wait."""
+        if isinstance(self.storage, Claims):
+            with suppress(Exception):
+                self.storage.release(name)
 
     def open(self) -> None:
         """Touch the storage, so that its trouble is told now rather than at the first call."""

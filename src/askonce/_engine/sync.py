@@ -15,7 +15,7 @@ from askonce._core.messages import Answer, Head, Request
 from askonce._core.playback import head_pause, pieces
 from askonce._core.tape import Left
 from askonce._engine.cache import Cache, Match
-from askonce._engine.course import Ask, Following, Leading, Outcome, Passed, Played, course
+from askonce._engine.course import Ask, Following, Leading, Nap, Outcome, Passed, Played, Wait, course
 from askonce._engine.flight import Flight
 from askonce._engine.threads import Thread, replies, wait
 from askonce._engine.upstream import DRAIN_SECONDS, Upstream, closed, open_streams, opened
@@ -73,7 +73,14 @@ def _run(
         while True:
             result: Any
             try:
-                result = forward(need.request) if isinstance(need, Ask) else _wait(need.flight, patience)
+                match need:
+                    case Ask(asked):
+                        result = forward(asked)
+                    case Wait(flight):
+                        result = _wait(flight, patience)
+                    case Nap(seconds):
+                        time.sleep(seconds)
+                        result = None
             except BaseException as error:
                 need = steps.throw(error)
             else:
@@ -142,7 +149,8 @@ class Source:
             try:
                 if self._chunks is None:
                     self._chunks = iter(self._upstream.chunks)
-                data = next(self._chunks)
+                with flight.claim:
+                    data = next(self._chunks)
             except StopIteration:
                 if self._is_cut_short:  # it is we who ended it
                     flight.break_off(None, "the tail did not come in time")

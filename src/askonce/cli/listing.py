@@ -241,6 +241,7 @@ def _take_value(take: Take, number: int, *, headers: bool) -> dict[str, Any]:
     value: dict[str, Any] = {
         "take": number,
         "seed": take.seed,
+        "slot": take.slot,
         "recorded": _iso(take.recorded),
         "ttl": take.ttl,
         "status": answer.head.status,
