@@ -92,6 +92,42 @@ def test_a_forked_child_has_no_claims(path: Path) -> None:
     claims.release(b"name")
 
 
+def test_the_file_goes_with_the_last_claim(path: Path) -> None:
+    """The file is removed where nobody has a claim, and only there; whoever comes later makes it anew."""
+    claims = FileClaims(path)
+    with other(path):
+        claims.tidy()
+        assert path.exists()
+    assert claims.claim(b"name")
+    claims.tidy()
+    assert path.exists()
+    claims.release(b"name")
+    claims.tidy()
+    assert not path.exists()
+    claims.tidy()
+    with other(path):
+        assert not claims.claim(b"name")
+
+
+def test_a_file_that_is_removed_in_between(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock on a file that has just been removed is none: the claim is made in the new one."""
+    real, calls = module.lock_byte, []
+
+    def lock(file: int, place: int) -> None:
+        calls.append(file)
+        if len(calls) == 1:
+            path.unlink()
+        real(file, place)
+
+    monkeypatch.setattr(module, "lock_byte", lock)
+    claims = FileClaims(path)
+    assert claims.claim(b"name")
+    assert 2 == len(calls)
+    with pytest.raises(AssertionError), other(path):
+        pass
+    claims.release(b"name")
+
+
 def test_one_for_a_process(tmp_path: Path) -> None:
     """Two storages of one file share their claims: closing a descriptor of the file would drop the other's."""
     assert shared_claims(tmp_path / "a") is shared_claims(tmp_path / "sub" / ".." / "a")

@@ -11,10 +11,12 @@ import errno
 import hashlib
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from askonce.forks import Lock, renew_in_children
 
+_FLAGS = os.O_RDWR | getattr(os, "O_BINARY", 0)
 _BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # the last is Windows' word for it
 
 
@@ -40,18 +42,37 @@ class FileClaims:
         place = _place(name)
         with self._lock:
             count = self._counts.get(place, 0)
-            if count == 0 and self._file < 0:
-                self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-            self._counts[place] = count + 1  # first: the garbage collector may release other claims meanwhile
-            if count == 0:
+            while True:
+                if self._file < 0:
+                    self._file = os.open(self.path, _FLAGS | os.O_CREAT, 0o666)
+                self._counts[place] = count + 1  # first: the garbage collector may release other claims meanwhile
                 try:
-                    lock_byte(self._file, place)
+                    if count == 0:
+                        lock_byte(self._file, place)
                 except OSError as error:
                     self._forget(place)
                     if error.errno in _BUSY:
                         return False
                     raise
-            return True
+                if len(self._counts) > 1 or self._is_there():
+                    return True
+                self._forget(place)  # another process has removed the file between the two steps
+
+    def tidy(self) -> None:
+        """Remove the file, unless somebody has a claim."""
+        with self._lock, suppress(OSError):
+            if not self._counts:
+                file = os.open(self.path, _FLAGS)
+                try:
+                    lock_all(file)
+                    self.path.unlink()
+                finally:
+                    os.close(file)
+
+    def _is_there(self) -> bool:
+        with suppress(FileNotFoundError):
+            return os.path.samestat(os.fstat(self._file), self.path.stat())
+        return False
 
     def release(self, name: bytes) -> None:
         """Give up a claim."""
@@ -99,6 +120,10 @@ if sys.platform == "win32":
         os.lseek(file, place, os.SEEK_SET)
         msvcrt.locking(file, msvcrt.LK_UNLCK, 1)
 
+    def lock_all(file: int) -> None:
+        """Raise OSError: an open file cannot be removed there anyway."""
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
 else:
     import fcntl
 
@@ -109,3 +134,7 @@ else:
     def unlock_byte(file: int, place: int) -> None:
         """Let go of a byte."""
         fcntl.lockf(file, fcntl.LOCK_UN, 1, place)
+
+    def lock_all(file: int) -> None:
+        """Lock every byte of an open file, or raise OSError at once."""
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

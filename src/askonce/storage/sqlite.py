@@ -415,6 +415,7 @@ class SQLiteStorage:
         self._write_hits()
         self._near.clear()
         self._pool.close()
+        self._claims.tidy()
 
 
 _BY_MODEL = """
