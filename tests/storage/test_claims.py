@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -13,7 +14,14 @@ from pathlib import Path
 import pytest
 
 from askonce.storage import claims as module
-from askonce.storage.claims import FileClaims, shared_claims
+from askonce.storage.claims import (
+    ByteLocks,
+    FileClaims,
+    _refuse,
+    _system_locks,
+    shared_claims,
+    with_locking,
+)
 from askonce.storage.protocol import Claims
 from askonce.storage.sqlite import SQLiteStorage
 
@@ -109,18 +117,17 @@ def test_the_file_goes_with_the_last_claim(path: Path) -> None:
         assert not claims.claim(b"name")
 
 
-def test_a_file_that_is_removed_in_between(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_removed_in_between(path: Path) -> None:
     """A lock on a file that has just been removed is none: the claim is made in the new one."""
-    real, calls = module.lock_byte, []
+    real, calls = _system_locks(), []
 
     def lock(file: int, place: int) -> None:
         calls.append(file)
         if len(calls) == 1:
             path.unlink()
-        real(file, place)
+        real.lock(file, place)
 
-    monkeypatch.setattr(module, "lock_byte", lock)
-    claims = FileClaims(path)
+    claims = FileClaims(path, real._replace(lock=lock))
     assert claims.claim(b"name")
     assert 2 == len(calls)
     with pytest.raises(AssertionError), other(path):
@@ -146,11 +153,45 @@ def test_where_nobody_can_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "file").touch()
     assert SQLiteStorage(tmp_path / "file" / "x.db").claim(b"name")
 
-    def fail(*_: object) -> None:
-        raise OSError(38, "Function not implemented")
-
-    monkeypatch.setattr(module, "lock_byte", fail)
+    monkeypatch.setattr(module, "_system_locks", lambda: ByteLocks(_refuse, _refuse, _refuse))
     storage = SQLiteStorage(tmp_path / "x.db")
     assert storage.claim(b"name")
     storage.release(b"name")
     assert -1 == storage._claims._file
+
+
+class Msvcrt:
+    """What Windows does, as far as it matters: a byte belongs to the descriptor that has locked it."""
+
+    LK_NBLCK, LK_UNLCK = 2, 0
+
+    def __init__(self) -> None:
+        self.held: dict[int, int] = {}
+
+    def locking(self, file: int, how: int, count: int) -> None:
+        place = os.lseek(file, 0, os.SEEK_CUR)
+        if how == self.LK_UNLCK:
+            del self.held[place]
+        elif place in self.held:
+            raise OSError(errno.EACCES, "Permission denied")
+        else:
+            self.held[place] = file
+
+
+def test_windows(path: Path) -> None:
+    """Where locks belong to descriptors, a claim can be had twice by a process, and by one process alone."""
+    system = Msvcrt()
+    one, two = FileClaims(path, with_locking(system)), FileClaims(path, with_locking(system))
+    assert one.claim(b"name")
+    assert one.claim(b"name")
+    assert not two.claim(b"name")
+    assert two.claim(b"another")
+    one.release(b"name")
+    assert not two.claim(b"name")
+    one.release(b"name")
+    assert two.claim(b"name")
+    two.release(b"name")
+    two.release(b"another")
+    two.tidy()
+    assert {} == system.held
+    assert path.exists()

@@ -10,21 +10,74 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from askonce.forks import Lock, renew_in_children
+
+try:
+    import fcntl
+except ImportError:  # Windows, and Python in a browser
+    fcntl = None  # type: ignore[assignment]
 
 _FLAGS = os.O_RDWR | getattr(os, "O_BINARY", 0)
 _BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # the last is Windows' word for it
 
 
+class ByteLocks(NamedTuple):
+    """How one byte of an open file is locked and let go of, and how all are locked; each may raise OSError."""
+
+    lock: Callable[[int, int], None]
+    unlock: Callable[[int, int], None]
+    lock_all: Callable[[int], None]
+
+
+def with_lockf(module: Any) -> ByteLocks:
+    """Lock as POSIX systems do, where a lock belongs to a process."""
+    now = module.LOCK_EX | module.LOCK_NB
+    return ByteLocks(
+        lambda file, place: module.lockf(file, now, 1, place),
+        lambda file, place: module.lockf(file, module.LOCK_UN, 1, place),
+        lambda file: module.lockf(file, now),
+    )
+
+
+def with_locking(module: Any) -> ByteLocks:
+    """Lock as Windows does, at the place where the file stands; what is open there cannot be removed anyway."""
+
+    def at(file: int, place: int, how: int) -> None:
+        os.lseek(file, place, os.SEEK_SET)
+        module.locking(file, how, 1)
+
+    return ByteLocks(
+        lambda file, place: at(file, place, module.LK_NBLCK),
+        lambda file, place: at(file, place, module.LK_UNLCK),
+        _refuse,
+    )
+
+
+def _refuse(*_: int) -> None:
+    raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+
+def _system_locks() -> ByteLocks:
+    if fcntl is not None:
+        return with_lockf(fcntl)
+    try:
+        import msvcrt
+    except ImportError:
+        return ByteLocks(_refuse, _refuse, _refuse)
+    return with_locking(msvcrt)
+
+
 class FileClaims:
     """Claim names through the file at `path`, which is made when it is first needed."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, locks: ByteLocks | None = None) -> None:
         self.path = path
+        self._locks = locks or _system_locks()
         self._lock = Lock()
         self._file = -1
         self._counts: dict[int, int] = {}
@@ -48,7 +101,7 @@ class FileClaims:
                 self._counts[place] = count + 1  # first: the garbage collector may release other claims meanwhile
                 try:
                     if count == 0:
-                        lock_byte(self._file, place)
+                        self._locks.lock(self._file, place)
                 except OSError as error:
                     self._forget(place)
                     if error.errno in _BUSY:
@@ -64,7 +117,7 @@ class FileClaims:
             if not self._counts:
                 file = os.open(self.path, _FLAGS)
                 try:
-                    lock_all(file)
+                    self._locks.lock_all(file)
                     self.path.unlink()
                 finally:
                     os.close(file)
@@ -82,7 +135,7 @@ class FileClaims:
             if count > 1:
                 self._counts[place] = count - 1
             elif count == 1:
-                unlock_byte(self._file, place)
+                self._locks.unlock(self._file, place)
                 self._forget(place)
 
     def _forget(self, place: int) -> None:
@@ -104,37 +157,4 @@ def shared_claims(path: Path) -> FileClaims:
 
 def _place(name: bytes) -> int:
     """Return the byte that stands for a name; two names share one as good as never, and then only wait."""
-    return int.from_bytes(hashlib.sha256(name).digest()[:8]) >> 2  # within a signed 64-bit offset
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def lock_byte(file: int, place: int) -> None:
-        """Lock a byte of an open file, or raise OSError at once."""
-        os.lseek(file, place, os.SEEK_SET)
-        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-
-    def unlock_byte(file: int, place: int) -> None:
-        """Let go of a byte."""
-        os.lseek(file, place, os.SEEK_SET)
-        msvcrt.locking(file, msvcrt.LK_UNLCK, 1)
-
-    def lock_all(file: int) -> None:
-        """Raise OSError: an open file cannot be removed there anyway."""
-        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
-
-else:
-    import fcntl
-
-    def lock_byte(file: int, place: int) -> None:
-        """Lock a byte of an open file, or raise OSError at once."""
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
-
-    def unlock_byte(file: int, place: int) -> None:
-        """Let go of a byte."""
-        fcntl.lockf(file, fcntl.LOCK_UN, 1, place)
-
-    def lock_all(file: int) -> None:
-        """Lock every byte of an open file, or raise OSError at once."""
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return int.from_bytes(hashlib.sha256(name).digest()[:5])  # file systems know no places beyond some terabytes
