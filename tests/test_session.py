@@ -15,6 +15,7 @@ import httpx2
 import pytest
 
 import askonce
+from askonce.storage import Marks
 from askonce.testing import Fault, LocalProvider
 from tests.rig import CHAT, KEY, Rig, chat, each
 
@@ -134,6 +135,27 @@ def test_replay_keeps_nothing(provider: LocalProvider, store: Path) -> None:
         assert ask(provider, "Another?") != ask(provider, "Another?")
     (entry,) = askonce.open_storage(str(store)).entries()
     assert (1, 0) == (len(entry.takes), entry.hits)
+
+
+def test_replay_counts_what_is_used_since_a_mark(provider: LocalProvider, store: Path) -> None:
+    """Replaying leaves the store as it is, but for noting what was used once there is a mark."""
+    askonce.enable(store, domains=[provider.url])
+    for content in ("one", "two"):
+        ask(provider, content)
+    askonce.enable(store, domains=[provider.url], mode="replay")
+    ask(provider, "one")
+    askonce.disable()
+    storage = askonce.open_storage(store)
+    assert 0 == storage.totals().hits
+    assert isinstance(storage, Marks)
+    storage.set_mark(time.time())
+    askonce.enable(store, domains=[provider.url], mode="replay")
+    ask(provider, "two")
+    mark = storage.mark()
+    assert mark is not None
+    used = [entry.question.body for entry in storage.entries(askonce.Filter(used=mark))]
+    storage.close()
+    assert ["two" in body.decode() for body in used] == [True]
 
 
 def test_off_touches_nothing(provider: LocalProvider, store: Path) -> None:

@@ -127,7 +127,7 @@ class TestContract:
         storage.add(ask(0), take(b"later", "s", recorded=9000))
         found = list(storage.entries())
         assert [ask(0), *(ask(number) for number in range(599, 0, -1))] == [entry.question for entry in found]
-        assert Entry(ask(0), (take(), take(b"later", "s", recorded=9000))) == found[0]
+        assert Entry(ask(0), (take(), take(b"later", "s", recorded=9000)), 0, found[0].used) == found[0]
         assert 9000 == found[0].recorded
 
     @pytest.mark.parametrize(

@@ -310,10 +310,14 @@ def public() -> Iterator[Path]:
 @pytest.mark.parametrize("left_open", [False, True])
 @pytest.mark.parametrize(("folder_mode", "file_mode"), [(0o555, 0o644), (0o755, 0o444), (0o555, 0o444)])
 def test_read_only(public: Path, folder_mode: int, file_mode: int, left_open: bool) -> None:
-    """From a read-only file or folder, all that is recorded is answered; recording says what is wrong."""
+    """From a read-only file or folder, all that is recorded is answered; recording says what is wrong.
+
+    A mark, which has hits noted at once, changes nothing of it.
+    """
     path = public / "cache.db"
     storage = SQLiteStorage(path)
     storage.add(ask(1), take())
+    storage.set_mark(1500.0)
     if not left_open:
         storage.close()
     path.chmod(file_mode)
@@ -323,6 +327,7 @@ def test_read_only(public: Path, folder_mode: int, file_mode: int, left_open: bo
         here = SQLiteStorage(path)
         found = here.takes(ask(1).key), here.totals().takes, len(list(here.entries()))
         here.count_hit(ask(1).key, take(), 2000.0)
+        assert here.is_marked
         try:
             here.add(ask(2), take())
         except StorageError as error:
@@ -768,3 +773,51 @@ def test_damage_is_told(store: Path, sqlite: SQLiteStorage) -> None:
     with pytest.warns(AskonceWarning, match="damaged answer") as told:
         assert [(), ()] == [sqlite.takes(ask(1).key) for _ in range(2)]
     assert [True] == [str(store) in str(warning.message) for warning in told]
+
+
+# --- What is used since a mark --------------------------------------------------------------------------------
+
+
+def used(path: Path) -> set[bytes]:
+    """Return what another process would find used since the mark."""
+    other = SQLiteStorage(path)
+    mark = other.mark()
+    assert mark is not None
+    found = {entry.question.key for entry in other.entries(Filter(used=mark))}
+    other.close()
+    return found
+
+
+def test_mark(sqlite: SQLiteStorage, store: Path) -> None:
+    """After a mark the first hit of a take is seen by other processes at once, the next with a batch."""
+    for number in range(3):
+        sqlite.add(ask(number), take())
+    sqlite.count_hit(ask(2).key, take(), 1500.0)
+    other = SQLiteStorage(store)
+    other.set_mark(2000.0)
+    assert set() == used(store)
+    time.sleep(0.02)  # past the moment for which memory is trusted
+    sqlite.takes(ask(1).key)
+    assert sqlite.is_marked
+    sqlite.count_hit(ask(1).key, take(), 2001.0)
+    sqlite.count_hit(ask(1).key, take(), 2002.0)
+    assert {ask(1).key} == used(store)
+    assert 1 == len(sqlite._hits)
+    other.set_mark(3000.0)
+    assert set() == used(store)
+    assert Totals(3, 3, sqlite.totals().size, 3, 1.5, 21) == sqlite.totals()
+    other.close()
+
+
+def test_mark_outlasts_a_lock(sqlite: SQLiteStorage, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A use that cannot be written now is written later: it must not be missing from what is handed out."""
+    sqlite.add(ask(1), take())
+    sqlite.set_mark(2000.0)
+    monkeypatch.setattr(sqlite_storage, "_NOTE_PATIENCE", 1)
+    with closing(sqlite3.connect(store, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        sqlite.count_hit(ask(1).key, take(), 2001.0)
+        other.execute("ROLLBACK")
+    assert set() == used(store)
+    sqlite.close()
+    assert {ask(1).key} == used(store)

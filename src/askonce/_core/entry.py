@@ -61,11 +61,12 @@ class Take(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """Everything known under one key, as listings see it."""
+    """Everything known under one key, as listings see it. `used` is when it last answered, in Unix seconds."""
 
     question: Question
     takes: tuple[Take, ...]
     hits: int = 0
+    used: float = 0.0
 
     @property
     def recorded(self) -> float:

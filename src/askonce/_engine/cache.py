@@ -109,7 +109,9 @@ class Cache:
         self.tickets = Tickets()
         self._domains = Domains(settings.domains)
         self._matches: dict[Origin, Match | None] = {}
-        self._recalled: deque[tuple[Call, Take]] = deque()  # whose counting is put off: it costs more than they do
+        self._recalled: deque[tuple[Call, Take, float]] = (
+            deque()
+        )  # whose counting is put off: it costs more than they do
         self._tallied = time.monotonic()
         self._steady: LRU[bytes, tuple[Call, Take, Answer, float | None]] = LRU(_CALLS)
         self._calls: LRU[Request, Call] = LRU(_CALLS)
@@ -155,7 +157,7 @@ class Cache:
             return None
         if choose(self.guard.takes(call.question.key), call.controls.seed) is not take:
             return None
-        self._recalled.append((call, take))
+        self._recalled.append((call, take, time.time()))
         if len(self._recalled) >= _TALLY or time.monotonic() - self._tallied > _TALLY_SECONDS:
             self._tally()
         return answer
@@ -242,7 +244,7 @@ class Cache:
 
     def replay(self, call: Call, take: Take) -> Answer:
         """Return a recorded answer as this caller can read it, and count the hit."""
-        self._count_hit(call, take)
+        self._count_hit(call, take, time.time())
         answer = fit(call, take.answer)
         if self.settings.debug:
             self._report("hit", call, f"recorded {take.age(time.time()):,.0f} s ago, saved {answer.seconds:.2f} s")
@@ -253,10 +255,10 @@ class Cache:
             )
         return answer
 
-    def _count_hit(self, call: Call, take: Take) -> None:
+    def _count_hit(self, call: Call, take: Take, now: float) -> None:
         self.meter.count_saved("hits", take.answer)
-        if call.controls.mode is Mode.RECORD:  # the other modes leave the store as it is
-            self.guard.count_hit(call.question.key, take, time.time())
+        if call.controls.mode is Mode.RECORD or self.guard.is_marked:  # else the store is left as it is
+            self.guard.count_hit(call.question.key, take, now)
 
     def refuse(self, call: Call, verdict: Refuse) -> Answer:
         """Return the error answer for what may not be asked."""

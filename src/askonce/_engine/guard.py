@@ -13,7 +13,7 @@ from askonce._core.entry import Key, Question, Take
 from askonce.errors import StorageError
 from askonce.notices import warn_once
 from askonce.storage import Storage
-from askonce.storage.protocol import Claims
+from askonce.storage.protocol import Claims, Marks
 
 T = TypeVar("T")
 
@@ -54,6 +54,7 @@ class Guard:
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
+        self._marks = storage if isinstance(storage, Marks) else None
         self._here = _Here()
         self._reading = _Pause("Until then calls go to the provider.")
         self._writing = _Pause("Until then answers are not recorded.")
@@ -69,6 +70,11 @@ class Guard:
 
     def count_hit(self, key: Key, take: Take, now: float) -> None:
         self._try(self._writing, None, self.storage.count_hit, key, take, now)
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether it matters what is used from now on."""
+        return self._marks is not None and self._marks.is_marked
 
     def claim(self, name: bytes) -> bool:
         """Claim a name among the processes that share the storage; True where nobody can."""

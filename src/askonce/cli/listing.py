@@ -51,9 +51,9 @@ def ls(*, store: str | None, where: Filter, limit: int, as_json: bool) -> None:
         entries = list(islice(found, limit or None))
         more = _count_more(storage, where, len(entries), found) if limit and len(entries) == limit else ""
     if as_json:
-        click.echo(json.dumps([_summary(entry) for entry in entries], ensure_ascii=False, indent=2))
+        click.echo(json.dumps([summary(entry) for entry in entries], ensure_ascii=False, indent=2))
     elif entries:
-        _print_list(entries)
+        print_list(entries)
     elif where == Filter():
         click.echo(f"Nothing is recorded in {storage.url} any more.", err=True)
     else:
@@ -70,7 +70,8 @@ def _count_more(storage: Storage, where: Filter, shown: int, rest: Any) -> str:
     return f"At least {count:,}" if count == _COUNTED else f"{count:,}" if count else ""
 
 
-def _print_list(entries: list[Entry]) -> None:
+def print_list(entries: list[Entry]) -> None:
+    """Print a line an entry."""
     now = time.time()
     rows = [_row(entry, now) for entry in entries]
     kept = [i for i, column in enumerate(_COLUMNS) if column.title != "PARTITION" or any(row[i] for row in rows)]
@@ -99,7 +100,8 @@ def _size(entry: Entry) -> int:
     return len(entry.question.body) + sum(len(c.data) for take in entry.takes for c in take.answer.chunks)
 
 
-def _summary(entry: Entry) -> dict[str, Any]:
+def summary(entry: Entry) -> dict[str, Any]:
+    """Return what a line says, for JSON."""
     usage = entry.takes[-1].answer.usage
     return {
         **_about(entry),

@@ -28,6 +28,7 @@ class _Kept:
     question: Question
     takes: list[Take] = field(default_factory=list)
     hits: int = 0
+    used: float = 0.0
 
     @property
     def size(self) -> int:
@@ -48,6 +49,7 @@ class MemoryStorage:
     def __init__(self, name: str = "", max_size: int | None = None) -> None:
         self.url = f"memory:{name}"
         self.max_size = max_size
+        self._mark: float | None = None
         self._kept: OrderedDict[Key, _Kept] = OrderedDict()
         self._totals = Totals()
         self._lock = threading.Lock()
@@ -92,6 +94,7 @@ class MemoryStorage:
             kept = self._kept.get(key)
             if kept is not None:
                 kept.hits += 1
+                kept.used = max(kept.used, now)
                 self._kept.move_to_end(key)
             self._totals = Totals(
                 self._totals.entries,
@@ -109,7 +112,7 @@ class MemoryStorage:
 
     def entries(self, where: Filter = Filter()) -> Iterator[Entry]:
         with self._lock:
-            found = [Entry(kept.question, tuple(kept.takes), kept.hits) for kept in self._kept.values()]
+            found = [Entry(kept.question, tuple(kept.takes), kept.hits, kept.used) for kept in self._kept.values()]
         found.sort(key=lambda entry: entry.recorded, reverse=True)
         return (entry for entry in found if where.matches(entry))
 
@@ -136,6 +139,16 @@ class MemoryStorage:
 
     def by_model(self) -> Sequence[ModelTotals]:
         return sum_by_model(self.entries())
+
+    @property
+    def is_marked(self) -> bool:
+        return self._mark is not None
+
+    def mark(self) -> float | None:
+        return self._mark
+
+    def set_mark(self, moment: float | None) -> None:
+        self._mark = moment
 
     def close(self) -> None:
         """Do nothing: what is in memory stays for the process."""

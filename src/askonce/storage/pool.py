@@ -25,8 +25,8 @@ _PRAGMAS = {
 # No `mmap_size`: a store that another process truncates would kill this one with SIGBUS.
 
 
-# A damaged store can make an error message of SQLite's that is no UTF-8.
-_FAULTS = (sqlite3.Error, UnicodeDecodeError)
+FAULTS = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite raises; a damaged store can make an error message of its that is no UTF-8."""
 
 
 class Connection:
@@ -117,7 +117,7 @@ class Pool:
             return self._open()
         except BaseException as error:
             self._forget()
-            if isinstance(error, _FAULTS):
+            if isinstance(error, FAULTS):
                 raise explain(error, self.path) from error
             raise
 
@@ -135,7 +135,7 @@ class Pool:
             connection.db.rollback()
         connection.close()
         self._forget()
-        if isinstance(error, _FAULTS):
+        if isinstance(error, FAULTS):
             raise explain(error, self.path) from error
 
     def _forget(self) -> None:

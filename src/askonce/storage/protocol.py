@@ -12,7 +12,8 @@ class Filter(NamedTuple):
     """Which entries to list; None (or empty) leaves a field open.
 
     `model` and `text` match anywhere, without regard to case; `text` is looked for in question and answer.
-    `since` and `until` are Unix seconds; `key` is the beginning of a key in hexadecimal.
+    `since` and `until` are Unix seconds, and so is `used`: recorded, or an answer, then or later. `key` is the
+    beginning of a key in hexadecimal.
     """
 
     provider: str | None = None
@@ -22,6 +23,7 @@ class Filter(NamedTuple):
     since: float | None = None
     until: float | None = None
     key: str | None = None
+    used: float | None = None
 
     def matches(self, entry: Entry) -> bool:
         """Tell whether an entry is one of those meant."""
@@ -33,6 +35,7 @@ class Filter(NamedTuple):
             and (self.since is None or entry.recorded >= self.since)
             and (self.until is None or entry.recorded < self.until)
             and (self.key is None or question.key.hex().startswith(self.key.lower()))
+            and (self.used is None or max(entry.used, entry.recorded) >= self.used)
             and (not self.text or _mentions(entry, self.text))
         )
 
@@ -111,6 +114,24 @@ class Claims(Protocol):
 
     def release(self, name: bytes) -> None:
         """Give up a claim, as often as it was had."""
+        ...
+
+
+@runtime_checkable
+class Marks(Protocol):
+    """What a storage can do besides: remember a moment, so that what is used since then can be told."""
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether there was such a moment when the storage was last looked into. Cheap; asked at every hit."""
+        ...
+
+    def mark(self) -> float | None:
+        """Return the moment in Unix seconds, or None when there is none."""
+        ...
+
+    def set_mark(self, moment: float | None) -> None:
+        """Remember a moment in place of the one before; None forgets it."""
         ...
 
 

@@ -19,7 +19,7 @@ from askonce.forks import renew_in_children
 from askonce.notices import warn_once
 from askonce.storage.claims import shared_claims
 from askonce.storage.lru import LRU
-from askonce.storage.pool import Connection, Pool
+from askonce.storage.pool import FAULTS, Connection, Pool
 from askonce.storage.protocol import Filter, ModelTotals, Totals
 
 _PLAIN, _ZLIB = 0, 1
@@ -28,12 +28,16 @@ _SAMPLE = 64  # takes looked at for one eviction
 _HITS_PENDING = 128
 _FLUSH_SECONDS = 5.0
 _FLUSH_PATIENCE = 20  # milliseconds that a hit waits for another writer
+_NOTE_PATIENCE = 200  # the same, for one that must not be lost to a mark
 _SURE_SECONDS = 0.01  # for which what is in memory is not compared with what other connections have written
 _PAGE = 256
 _NEAR = 20_000  # questions, the latest, among which similar ones are looked for
 _END = 1 << 62
+_NO_HITS = (0, 0.0, 0.0, 0)
 
 _Row: TypeAlias = tuple[Any, ...]
+_Name: TypeAlias = tuple[Key, str | None, int]  # of a take
+_Hits: TypeAlias = tuple[int, float, float, int]  # how many, when last, and the seconds and tokens that they saved
 
 # One flipped bit makes a blob a text, and a text that is none would fail the whole query.
 _TAKES = (
@@ -81,9 +85,13 @@ class SQLiteStorage:
         self._claims = shared_claims(path.with_name(path.name + "-flights"))
         self._near: LRU[Key, tuple[Take, ...]] = LRU(memory)
         self._sure_until = 0.0
-        self._hits: dict[tuple[Key, str | None, int], tuple[int, float, float, int]] = {}
+        self._hits: dict[_Name, _Hits] = {}
         self._hits_lock = threading.Lock()
         self._flushed = time.monotonic()
+        self._mark: float | None = None
+        self._noted: set[_Name] = set()
+        """Takes of which is written that they are used since the mark."""
+        self._note_again = 0.0
         renew_in_children(self)
 
     def renew(self) -> None:
@@ -121,6 +129,7 @@ class SQLiteStorage:
         if version != connection.version:
             connection.version = version
             self._near.clear()
+            self._see_mark(_read_mark(connection.db))
         self._sure_until = time.monotonic() + _SURE_SECONDS
 
     def _read_take(self, key: Key, row: _Row) -> Take | None:
@@ -254,16 +263,14 @@ class SQLiteStorage:
     def count_hit(self, key: Key, take: Take, now: float) -> None:
         """Note a hit in memory; written by the next batch, so that a hit costs no transaction."""
         name = (key, take.seed, take.slot)
+        hit = (1, now, take.answer.seconds, take.answer.usage.tokens)
         with self._hits_lock:
-            count, _, seconds, tokens = self._hits.get(name, (0, 0.0, 0.0, 0))
-            self._hits[name] = (
-                count + 1,
-                now,
-                seconds + take.answer.seconds,
-                tokens + take.answer.usage.tokens,
-            )
+            self._hits[name] = _plus(self._hits.get(name, _NO_HITS), hit)
             due = len(self._hits) >= _HITS_PENDING or time.monotonic() - self._flushed > _FLUSH_SECONDS
-        if due:
+            notable = self._mark is not None and name not in self._noted and time.monotonic() >= self._note_again
+        if notable:  # at once: whoever asks what is used is another process
+            self._write_hits(_NOTE_PATIENCE)
+        elif due:
             self._write_hits(_FLUSH_PATIENCE)
 
     def _write_hits(self, patience: int = 2000) -> None:
@@ -297,14 +304,51 @@ class SQLiteStorage:
                 db.execute(f"PRAGMA busy_timeout = {before}")
         except StorageError:
             # Read-only, locked or full: the count of hits is a courtesy, and no call may suffer for it.
+            with self._hits_lock:
+                if self._mark is not None:
+                    self._note_again = time.monotonic() + _FLUSH_SECONDS
+                    for take, hit in hits.items():
+                        self._hits[take] = _plus(hit, self._hits.get(take, _NO_HITS))
             return
+        if self._mark is not None:
+            with self._hits_lock:
+                self._noted.update(name for name, hit in hits.items() if hit[1] >= (self._mark or 0.0))
 
     def totals(self) -> Totals:
         self._write_hits()
         with self._pool.lend(create=False) as connection:
             if connection is None:
                 return Totals()
-            return Totals(**dict(connection.db.execute("SELECT name, value FROM counters")))
+            counters = connection.db.execute("SELECT name, value FROM counters WHERE name != 'mark'")
+            return Totals(**dict(counters))
+
+    # --- What is used since a mark ------------------------------------------------------------------------
+
+    @property
+    def is_marked(self) -> bool:
+        return self._mark is not None
+
+    def mark(self) -> float | None:
+        with self._pool.lend(create=False) as connection:
+            self._see_mark(None if connection is None else _read_mark(connection.db))
+        return self._mark
+
+    def set_mark(self, moment: float | None) -> None:
+        self._write_hits()
+        with self._pool.lend(create=True) as connection:
+            assert connection is not None
+            if moment is None:
+                connection.db.execute("DELETE FROM counters WHERE name = 'mark'")
+            else:
+                connection.db.execute("INSERT OR REPLACE INTO counters VALUES ('mark', ?)", (moment,))
+        self._near.clear()
+        self._see_mark(moment)
+
+    def _see_mark(self, moment: float | None) -> None:
+        with self._hits_lock:
+            if moment != self._mark:
+                self._mark = moment
+                self._noted.clear()
 
     def by_model(self) -> Sequence[ModelTotals]:
         self._write_hits()
@@ -364,6 +408,9 @@ class SQLiteStorage:
             except ValueError:
                 return []
             conditions.append("q.key BETWEEN ? AND ?")
+        if where.used is not None:
+            conditions.append("(SELECT max(max(used, recorded)) FROM takes WHERE question = q.id) >= ?")
+            values.append(where.used)
         sql = _QUESTION.replace("SELECT", "SELECT t.id,").replace(
             " questions q", " takes t JOIN questions q ON q.id = t.question"
         )
@@ -378,8 +425,8 @@ class SQLiteStorage:
             return None
         rows = db.execute(f"{_TAKES} WHERE t.question = ? ORDER BY t.id", (row[0],)).fetchall()
         takes = tuple(take for take in (self._read_take(question.key, r) for r in rows) if take is not None)
-        hits = db.execute("SELECT sum(hits) FROM takes WHERE question = ?", (row[0],)).fetchone()[0]
-        return Entry(question, takes, hits or 0) if takes else None
+        hits, used = db.execute("SELECT sum(hits), max(used) FROM takes WHERE question = ?", (row[0],)).fetchone()
+        return Entry(question, takes, hits or 0, used or 0.0) if takes else None
 
     def remove(self, keys: Iterable[Key]) -> int:
         removed = 0
@@ -425,6 +472,18 @@ _BY_MODEL = """
         (SELECT question, count(*) takes, sum(length(answer)) answered, sum(hits) hits, sum(input_tokens) read,
             sum(output_tokens) written, sum(seconds) seconds FROM takes GROUP BY question) ON question = q.id
     GROUP BY q.provider, q.model ORDER BY entries DESC, q.provider, q.model"""
+
+
+def _plus(one: _Hits, other: _Hits) -> _Hits:
+    return one[0] + other[0], max(one[1], other[1]), one[2] + other[2], one[3] + other[3]
+
+
+def _read_mark(db: sqlite3.Connection) -> float | None:
+    try:
+        row = db.execute("SELECT value FROM counters WHERE name = 'mark'").fetchone()
+    except FAULTS:  # a store that is damaged there can still answer
+        return None
+    return row[0] if row is not None and isinstance(row[0], int | float) else None
 
 
 def _counter(db: sqlite3.Connection, name: str) -> int:
