@@ -22,10 +22,11 @@ _DEFAULTS = {
     "ttl": "for ever",
     "partition": "none",
     "delays": "at once",
-    "repeat": "`same`, `rotate`, `sequence` ([several answers](../how-to/several.md))",
+    "repeat": "`same`, `rotate`, `all`, `sequence` ([several answers](../how-to/several.md))",
     "samples": "how many answers to a question are recorded before any is given again",
     "max_size": "no bound",
     "memory": "`32MB`",
+    "images": "none; `images` for [the drop-in](../how-to/teach.md)",
     "debug": "off",
 }
 _VALUES = {
@@ -39,6 +40,7 @@ _VALUES = {
     "samples": "1",
     "max_size": "bytes, or `500MB`, `2GB` (powers of 1024)",
     "memory": "bytes, or `32MB`",
+    "images": "a folder's path; nothing for none",
     "debug": "`1` or `0`",
 }
 

@@ -144,5 +144,5 @@ def test_a_refreshed_sequence(provider: LocalProvider, store: Path) -> None:
 
 def test_an_unheard_of_way(provider: LocalProvider) -> None:
     """A way to repeat that does not exist is refused with those that do."""
-    with pytest.raises(askonce.SettingsError, match=r"repeat: 'round' .* same, rotate, sequence"):
+    with pytest.raises(askonce.SettingsError, match=r"repeat: 'round' .* same, rotate, all, sequence"):
         askonce.enable("memory:", repeat="round")  # type: ignore[arg-type]

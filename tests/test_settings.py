@@ -11,10 +11,10 @@ from askonce._core.controls import Controls, Mode
 from askonce._core.domains import parse_domain
 from askonce._core.rotation import Repeat
 from askonce.errors import SettingsError
-from askonce.settings import Settings, default_store, read_settings, variables
+from askonce.settings import Settings, classroom_defaults, default_store, read_settings, variables
 
 NAMES = ["store", "mode", "domains", "ttl", "partition", "delays", "repeat", "samples"]
-NAMES += ["max_size", "memory", "debug"]
+NAMES += ["max_size", "memory", "images", "debug"]
 HOST = parse_domain("llm.test")
 
 
@@ -55,6 +55,8 @@ def test_names() -> None:
         ("max_size", "1.5 GiB", 3 << 29),
         ("memory", "64k", 64 << 10),
         ("memory", "9", 9),
+        ("images", Path("pictures"), "pictures"),
+        ("images", "", ""),
         ("debug", True, True),
         ("debug", False, False),
         ("debug", 1, True),
@@ -129,13 +131,15 @@ def test_arguments_win(name: str, argument: Any, text: str) -> None:
         ("delays", float("inf"), "a factor such as 0.5"),
         ("max_size", "big", "Write bytes (1000000) or '500MB', '2GB'."),
         ("max_size", -1, "Write bytes"),
-        ("repeat", "round", "There are same, rotate, sequence."),
+        ("repeat", "round", "There are same, rotate, all, sequence."),
         ("samples", "many", "from 1 to 10000"),
         ("samples", 0, "from 1 to 10000"),
         ("samples", 2.5, "from 1 to 10000"),
         ("max_size", True, "Write bytes"),
         ("max_size", 1.5, "Write bytes"),
         ("memory", "", "Write bytes"),
+        ("images", 5, "is not the path of a folder"),
+        ("images", "a\0b", "is not the path of a folder"),
         ("debug", "maybe", "Write 1 or 0."),
         ("debug", 2, "Write 1 or 0."),
     ],
@@ -176,6 +180,23 @@ def test_defaults() -> None:
     """Without any setting, all is recorded for ever, and answered at once."""
     expected = Settings(str(default_store()), Mode.RECORD, (), None, "", 0.0, Repeat.SAME, 1, None, 32 << 20)
     assert expected == read()
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, ("replay", 0.0, False)),
+        ({"CACHED_OPENAI_DEV_MODE": ""}, ("record", 0.0, False)),
+        ({"CACHED_OPENAI_DEV_MODE": "0", "ASKONCE_MODE": "offline"}, ("offline", 0.0, False)),
+        ({"CACHED_OPENAI_DELAY_RESPONSES": "no", "CACHED_OPENAI_VERBOSE": "0"}, ("replay", 1.0, True)),
+        ({"CACHED_OPENAI_DELAY_RESPONSES": "1", "ASKONCE_DELAYS": "0"}, ("replay", 0.0, False)),
+    ],
+)
+def test_classroom_defaults(environ: dict[str, str], expected: tuple[str, float, bool]) -> None:
+    """The drop-in replays; cached_openai's variables are on at any value, as they were, and ours win."""
+    settings = read_settings({}, environ, classroom_defaults(environ))
+    assert expected == (settings.mode, settings.delays, settings.debug)
+    assert (Repeat.ALL, "images") == (settings.repeat, settings.images)
 
 
 def test_controls() -> None:

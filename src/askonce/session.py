@@ -20,7 +20,7 @@ from askonce.storage import Storage
 
 T = TypeVar("T")
 ModeName = Literal["record", "replay", "offline", "refresh", "off"]
-RepeatName = Literal["same", "rotate", "sequence"]
+RepeatName = Literal["same", "rotate", "all", "sequence"]
 Store = str | os.PathLike[str] | Storage
 
 _lock = Lock()
@@ -41,6 +41,7 @@ def enable(
     samples: int | None = None,
     max_size: int | str | None = None,
     memory: int | str | None = None,
+    images: str | os.PathLike[str] | None = None,
     debug: bool | None = None,
 ) -> Cache:
     """Answer every LLM call of this process once by its provider, and ever after from the store.
@@ -57,10 +58,13 @@ def enable(
         partition: Whose entries these are; nothing is shared between partitions.
         delays: True replays the recorded rhythm, a number scales it. By default answers come at once.
         repeat: How identical calls are answered. `same` (the default): alike. `rotate`: the recorded answers come
-            round. `sequence`: the n-th such call since `enable` has the n-th answer, on this run and every other.
+            round. `all`: so they do for a call without a seed, whatever seeds they were recorded with.
+            `sequence`: the n-th such call since `enable` has the n-th answer, on this run and every other.
         samples: How many answers to a question are recorded before any is given again; for `rotate` and `same`.
         max_size: What the store keeps at the most: bytes, or `500MB`. What was used longest ago is forgotten.
         memory: What of it is held in memory at the most: bytes, or `32MB` (the default).
+        images: The folder where the images of recorded answers appear, which are then recorded with them. Without
+            one, an answer with the address of an image is kept as it came, and the address expires.
         debug: Print a line a call to standard error (`ASKONCE_VERBOSE`).
 
     Raises:
@@ -78,6 +82,7 @@ def enable(
         samples=samples,
         max_size=max_size,
         memory=memory,
+        images=images,
         debug=debug,
     )
     with _lock:
@@ -113,6 +118,7 @@ def caching(
     samples: int | None = None,
     max_size: int | str | None = None,
     memory: int | str | None = None,
+    images: str | os.PathLike[str] | None = None,
     debug: bool | None = None,
 ) -> Iterator[Cache]:
     """Cache the calls made while the block runs, by this process's every thread; arguments as for `enable`.
@@ -130,6 +136,7 @@ def caching(
         samples=samples,
         max_size=max_size,
         memory=memory,
+        images=images,
         debug=debug,
     )
     with _lock:
@@ -216,6 +223,7 @@ def transport(
     samples: int | None = None,
     max_size: int | str | None = None,
     memory: int | str | None = None,
+    images: str | os.PathLike[str] | None = None,
     debug: bool | None = None,
 ) -> T:
     """Return a transport for one httpx or httpx2 client that answers from the store and asks through `inner`.
@@ -238,6 +246,7 @@ def transport(
             samples=samples,
             max_size=max_size,
             memory=memory,
+            images=images,
             debug=debug,
         ),
     )

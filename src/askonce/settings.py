@@ -8,7 +8,15 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from askonce._core.controls import Controls, Mode, parse_duration, parse_mode, parse_repeat, parse_samples
+from askonce._core.controls import (
+    Controls,
+    Mode,
+    parse_delays,
+    parse_duration,
+    parse_mode,
+    parse_repeat,
+    parse_samples,
+)
 from askonce._core.domains import Domain, parse_domain
 from askonce._core.rotation import Repeat
 from askonce.errors import ControlError, SettingsError
@@ -28,7 +36,8 @@ class Settings(NamedTuple):
 
     `ttl` is in seconds, None for ever; `delays` scales the recorded rhythm, 0.0 is at once; `samples` is how many
     answers are recorded before any is given again; `max_size` bounds what the store keeps and `memory` what is
-    held of it in memory, both in bytes.
+    held of it in memory, both in bytes. `images` is the folder where recorded images appear; with none, an answer
+    with the address of an image is kept as it came.
     """
 
     store: str
@@ -41,6 +50,7 @@ class Settings(NamedTuple):
     samples: int = 1
     max_size: int | None = None
     memory: int = 32 << 20
+    images: str = ""
     debug: bool = False
 
     @property
@@ -56,13 +66,17 @@ class Settings(NamedTuple):
         )
 
 
-def read_settings(arguments: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
+def read_settings(
+    arguments: Mapping[str, Any],
+    environ: Mapping[str, str] = os.environ,
+    defaults: Settings | None = None,
+) -> Settings:
     """Return the settings that arguments and environment make; an argument that is not None wins.
 
     Raises:
         SettingsError: when a name is unknown or a value is not one of those allowed.
     """
-    settings = Settings(store="")
+    settings = defaults or Settings(store="")
     for name, text in environ.items():
         if name.startswith(_PREFIX):
             field = _FIELDS_BY_VARIABLE.get(name)
@@ -77,6 +91,21 @@ def read_settings(arguments: Mapping[str, Any], environ: Mapping[str, str] = os.
         if value is not None:
             settings = settings._replace(**{name: _READERS[name](value, name)})
     return settings if settings.store else settings._replace(store=str(default_store()))
+
+
+def classroom_defaults(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Return what holds for the drop-in `openai` where nothing is set.
+
+    The variables of cached_openai are on when they are set at all, as they were there; ASKONCE_… ones win.
+    """
+    return Settings(
+        store="",
+        mode=Mode.RECORD if "CACHED_OPENAI_DEV_MODE" in environ else Mode.REPLAY,
+        delays=float("CACHED_OPENAI_DELAY_RESPONSES" in environ),
+        repeat=Repeat.ALL,
+        images="images",
+        debug="CACHED_OPENAI_VERBOSE" in environ,
+    )
 
 
 def default_store(start: Path | None = None) -> Path:
@@ -132,21 +161,6 @@ def _read_partition(value: Any, name: str) -> str:
     return value
 
 
-def _read_delays(value: Any, name: str) -> float:
-    if isinstance(value, bool):
-        return float(value)
-    text = str(value).strip().lower()
-    if text in ("true", "yes", "on", "false", "no", "off", ""):
-        return float(text in _TRUE)
-    try:
-        scale = float(text)
-    except ValueError:
-        scale = -1.0
-    if not 0 <= scale < float("inf"):
-        raise SettingsError(f"{name}: {value!r} is neither true, false nor a factor such as 0.5.")
-    return scale
-
-
 def _read_size(value: Any, name: str) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
@@ -154,6 +168,12 @@ def _read_size(value: Any, name: str) -> int:
     if not match:
         raise SettingsError(f"{name}: {value!r} is not a size. Write bytes (1000000) or '500MB', '2GB'.")
     return int(float(match[1]) * 1024 ** _POWER[match[2].lower()])
+
+
+def _read_folder(value: Any, name: str) -> str:
+    if not isinstance(value, str | os.PathLike) or "\0" in os.fspath(value):
+        raise SettingsError(f"{name}: {value!r} is not the path of a folder. Write 'images', or '' for none.")
+    return str(value)
 
 
 def _read_flag(value: Any, name: str) -> bool:
@@ -169,11 +189,12 @@ _READERS: dict[str, Callable[[Any, str], Any]] = {
     "domains": _read_domains,
     "ttl": read_duration,
     "partition": _read_partition,
-    "delays": _read_delays,
+    "delays": _as_control(parse_delays),
     "repeat": _as_control(parse_repeat),
     "samples": _as_control(parse_samples),
     "max_size": _read_size,
     "memory": _read_size,
+    "images": _read_folder,
     "debug": _read_flag,
 }
 assert set(_READERS) == set(Settings._fields)

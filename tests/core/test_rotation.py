@@ -29,10 +29,16 @@ def body(found: Take | None) -> bytes | None:
         (Repeat.ROTATE, "s", [b"seeded", b"seeded"]),
         (Repeat.SEQUENCE, "s", [b"seeded", None]),
         (Repeat.ROTATE, "t", [None]),
+        (Repeat.ALL, None, [b"a", b"seeded", b"c", b"b", b"a"]),
+        (Repeat.ALL, "s", [b"seeded", b"seeded"]),
+        (Repeat.ALL, "t", [None]),
     ],
 )
 def test_choose(repeat: Repeat, seed: str | None, bodies: list[bytes | None]) -> None:
-    """`same` stays, `rotate` goes round in the order of recording, `sequence` by slot; each within its seed."""
+    """`same` stays, `rotate` goes round in the order of recording, `sequence` by slot; each within its seed.
+
+    `all` gives a seed its own, and goes round through all for none.
+    """
     assert bodies == [body(choose(TAKES, seed, repeat, turn)) for turn in range(len(bodies))]
 
 

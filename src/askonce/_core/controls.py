@@ -70,13 +70,14 @@ NONE = Controls()
 
 _PREFIX = b"x-askonce-"
 _HEADERS = (
-    "x-askonce-mode", "x-askonce-partition", "x-askonce-repeat", "x-askonce-samples", "x-askonce-seed",
-    "x-askonce-ttl",
+    "x-askonce-delays", "x-askonce-mode", "x-askonce-partition", "x-askonce-repeat", "x-askonce-samples",
+    "x-askonce-seed", "x-askonce-ttl",
 )  # fmt: skip
 _MOST_SAMPLES = 10_000
 _CACHE_OPTIONS = ("cache_by_customer", "is_cached_by_model", "omit_log")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)?")
 _LONGEST = 1e12  # seconds; beyond all calendars, and within what every store can hold
+_WORDS = {"true": 1.0, "yes": 1.0, "on": 1.0, "false": 0.0, "no": 0.0, "off": 0.0, "": 0.0}
 _SECONDS = {None: 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -117,6 +118,8 @@ def _read_own(name: str, value: str) -> Controls:
             if ttl is None:
                 raise ControlError(f"{name}: {value!r} is not a duration. Write seconds (3600) or 15m, 12h, 30d.")
             return Controls(ttl=ttl)
+        case "x-askonce-delays":
+            return Controls(delays=parse_delays(value, name))
         case "x-askonce-mode":
             return Controls(mode=parse_mode(value, name))
         case "x-askonce-repeat":
@@ -147,6 +150,20 @@ def parse_repeat(value: str, name: str) -> Repeat:
         return Repeat(value.strip().lower())
     except ValueError:
         raise ControlError(f"{name}: {value!r} is no way to repeat. There are {', '.join(Repeat)}.") from None
+
+
+def parse_delays(value: str, name: str) -> float:
+    """Return the scale of the recorded rhythm; `name` is what to blame when it is none."""
+    text = value.strip().lower()
+    if text in _WORDS:
+        return _WORDS[text]
+    try:
+        scale = float(text)
+    except ValueError:
+        scale = -1.0
+    if not 0 <= scale < float("inf"):
+        raise ControlError(f"{name}: {value!r} is neither true, false nor a factor such as 0.5.")
+    return scale
 
 
 def parse_samples(value: str, name: str) -> int:

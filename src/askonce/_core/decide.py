@@ -98,7 +98,7 @@ def decide(question: Question, controls: Controls, now: float, turn: int = 0) ->
         keep=mode is Mode.RECORD,
         replace=stale is not None,
         why="not recorded yet" if stale is None else "the recorded answer is too old",
-        slots=(slot if stale is None else stale.slot,),
+        slots=(slot if stale is None or stale.seed != controls.seed else stale.slot,),
     )
 
 

@@ -294,6 +294,11 @@ class Domains:
                 self._exact.setdefault((domain.host, domain.port), []).append(domain)
         self._known: dict[tuple[str, str, int | None], tuple[Domain, ...]] = {}
 
+    def add(self, domain: Domain) -> None:
+        """Take in one more host that the user names."""
+        self._exact.setdefault((domain.host, domain.port), []).insert(0, domain)
+        self._known.clear()
+
     def find(self, scheme: str, host: str, port: int | None) -> tuple[Domain, ...]:
         """Return the domains that this origin is, most particular first; none for a foreign host."""
         origin = (scheme, host, port)

@@ -16,6 +16,7 @@ class Repeat(StrEnum):
 
     SAME = "same"
     ROTATE = "rotate"
+    ALL = "all"
     SEQUENCE = "sequence"
 
 
@@ -23,8 +24,11 @@ def choose(takes: Sequence[Take], seed: str | None, repeat: Repeat = Repeat.SAME
     """Return the take that answers: one recorded for just this seed (or for none).
 
     `same`: the earliest. `rotate`: they come round, `turn` counts from 0. `sequence`: that of slot `turn`, if any.
+    `all`: for a seed, its earliest; without one, those of every seed come round in the order of recording.
     """
-    if repeat is Repeat.SAME:
+    if repeat is Repeat.ALL and seed is None:
+        return takes[turn % len(takes)] if takes else None
+    if repeat in (Repeat.SAME, Repeat.ALL):
         for take in takes:
             if take.seed == seed:
                 return take

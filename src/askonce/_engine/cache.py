@@ -65,6 +65,12 @@ class Call(NamedTuple):
         return self.controls.repeat is not Repeat.SAME
 
     @property
+    def rotates(self) -> bool:
+        """Whether answers come round."""
+        repeat = self.controls.repeat
+        return repeat is Repeat.ROTATE or (repeat is Repeat.ALL and self.controls.seed is None)
+
+    @property
     def series(self) -> tuple[Key, str | None]:
         """What calls have in common that are numbered together."""
         return self.question.key, self.controls.seed
@@ -133,6 +139,11 @@ class Cache:
             method, _, host, _, target = origin
             self._report("passed", f"{method} {host}{_path(target)}", "not generation")
         return found
+
+    def add_domain(self, domain: Domain) -> None:
+        """Take in one more host whose generation is answered from here."""
+        self._domains.add(domain)
+        self._matches.clear()
 
     def _find_match(self, method: str, scheme: str, host: str, port: int | None, target: str) -> Match | None:
         for domain in self._domains.find(scheme, host, port):
@@ -221,7 +232,7 @@ class Cache:
 
     def settle(self, call: Call, turn: int) -> Verdict:
         """Decide on a call with what the storage holds."""
-        if call.controls.repeat is not Repeat.ROTATE:
+        if not call.rotates:
             return self._settle(call, turn)
         turn = self.tickets.draw(call.series)
         verdict = self._settle(call, turn)

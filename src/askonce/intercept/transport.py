@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
@@ -73,8 +73,10 @@ class ClientSeam:
         return error
 
 
-def caching_transport(inner: T, cache: Cache) -> T:
+def caching_transport(inner: T, cache: Cache | Callable[[], Cache]) -> T:
     """Return a transport that answers from `cache` and asks through `inner`.
+
+    A cache that is given is the transport's own, and closed with it; one that is found anew for each call is not.
 
     Raises:
         TypeError: when `inner` is no transport of httpx or httpx2.
@@ -131,41 +133,46 @@ def _transport_class(library: Any, *kinds: Any) -> Any:
     class CachingTransport(*kinds):  # type: ignore[misc]
         """Answers from an askonce store, and asks through the transport inside."""
 
-        def __init__(self, inner: Any, cache: Cache) -> None:
+        def __init__(self, inner: Any, cache: Cache | Callable[[], Cache]) -> None:
             self._inner = inner
-            self._cache = cache
+            self._find = (lambda: cache) if isinstance(cache, Cache) else cache
+            self._forget: Callable[[], None] = cache.close if isinstance(cache, Cache) else _nothing
 
         def __repr__(self) -> str:
-            return f"{self._cache!r} before {self._inner!r}"
+            return f"{self._find()!r} before {self._inner!r}"
 
         def handle_request(self, request: Any) -> Any:
-            return serve(seam, self._cache, request, self._inner, self._inner.handle_request)
+            return serve(seam, self._find(), request, self._inner, self._inner.handle_request)
 
         def __enter__(self) -> Any:
             self._inner.__enter__()
             return self
 
         def __exit__(self, *trouble: object) -> None:
-            self._cache.close()
+            self._forget()
             close_client(self._inner, partial(self._inner.__exit__, *trouble))
 
         def close(self) -> None:
-            self._cache.close()
+            self._forget()
             close_client(self._inner, self._inner.close)
 
         async def handle_async_request(self, request: Any) -> Any:
-            return await serve_async(seam, self._cache, request, self._inner, self._inner.handle_async_request)
+            return await serve_async(seam, self._find(), request, self._inner, self._inner.handle_async_request)
 
         async def __aenter__(self) -> Any:
             await self._inner.__aenter__()
             return self
 
         async def __aexit__(self, *trouble: object) -> None:
-            self._cache.close()
+            self._forget()
             await aclose_client(self._inner, partial(self._inner.__aexit__, *trouble))
 
         async def aclose(self) -> None:
-            self._cache.close()
+            self._forget()
             await aclose_client(self._inner, self._inner.aclose)
 
     return CachingTransport
+
+
+def _nothing() -> None:
+    pass
