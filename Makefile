@@ -45,6 +45,8 @@ clean: ## Remove what the targets made
 .venv/test: .venv/demo pyproject.toml
 	$(PIP) install --group test
 	$(PIP) install --no-deps --upgrade --target .legacy/openai2 'openai<3'
+	$(PIP) install --no-deps --upgrade --target .legacy/aiohttp3.12 'aiohttp==3.12.7'
+	$(PIP) install --no-deps --upgrade --target .legacy/aiohttp3.13 'aiohttp==3.13.*'
 	@touch $@
 
 .venv/check: .venv/pip pyproject.toml

@@ -6,6 +6,7 @@ import sys
 import warnings
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -67,9 +68,10 @@ def test_sdks_that_are_seen_are_not_warned_of(sdks: tuple[str, ...], order: str)
     assert "" == run("\n".join([watch, *steps]), check=False)
 
 
-def test_an_async_way_that_is_not_seen_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An SDK whose async calls leave over aiohttp is named with the half that is cached."""
-    monkeypatch.setitem(sys.modules, "google.genai", ModuleType("google.genai"))
-    monkeypatch.setitem(sys.modules, "aiohttp", ModuleType("aiohttp"))
-    with pytest.warns(askonce.AskonceWarning, match=r"google\.genai sends its async calls over aiohttp"):
+def test_an_aiohttp_that_is_too_old_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release of aiohttp that takes no middlewares is named, with the cure, and left alone."""
+    old: Any = ModuleType("aiohttp")
+    old.__version__ = "3.10.11"
+    monkeypatch.setitem(sys.modules, "aiohttp", old)
+    with pytest.warns(askonce.AskonceWarning, match=r"aiohttp 3\.10\.11 are not .* Install aiohttp 3\.12\.7"):
         askonce.enable("memory:")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import httpcore
 import httpcore2
 import httpx
@@ -19,15 +20,20 @@ from askonce.testing import LocalProvider
 from tests.intercept.processes import run
 from tests.rig import CHAT, KEY, Rig, chat
 
-PLACES = [
-    (owner, method)
-    for module in (httpcore, httpcore2)
-    for owner, method in (
-        (module.ConnectionPool, "handle_request"),
-        (module.AsyncConnectionPool, "handle_async_request"),
-        (module.ConnectionPool, "close"),
-        (module.AsyncConnectionPool, "aclose"),
-    )
+PLACES: list[tuple[Any, str]] = [
+    (aiohttp.ClientSession, "_request"),
+    (aiohttp.BaseConnector, "close"),
+    (aiohttp.TCPConnector, "close"),
+    *(
+        (owner, method)
+        for module in (httpcore, httpcore2)
+        for owner, method in (
+            (module.ConnectionPool, "handle_request"),
+            (module.AsyncConnectionPool, "handle_async_request"),
+            (module.ConnectionPool, "close"),
+            (module.AsyncConnectionPool, "aclose"),
+        )
+    ),
 ]
 
 
@@ -148,10 +154,8 @@ def test_others_may_patch_over_us(provider: LocalProvider, store: Path) -> None:
 def test_enabling_again_renews_what_another_patcher_undid(provider: LocalProvider, store: Path) -> None:
     """Where another patcher, begun before us, has put back what it found, `enable` patches again."""
     askonce.enable(store, domains=[provider.url])
-    for (owner, method), original in zip(
-        PLACES, [pair[1] for pair in patches._originals.values()][-len(PLACES) :], strict=True
-    ):
-        setattr(owner, method, original)
+    for owner, method in PLACES:
+        setattr(owner, method, patches._originals[id(owner.__dict__[method])][1])
     askonce.enable(store, domains=[provider.url])
     post(provider)
     post(provider)

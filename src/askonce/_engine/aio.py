@@ -136,6 +136,9 @@ class AsyncReplayBody:
     async def aclose(self) -> None:
         """Do nothing; there is nothing to let go of."""
 
+    def close(self) -> None:
+        """Do the same."""
+
 
 class AsyncSource:
     """A provider's stream that lives in one event loop; callers elsewhere reach it through that loop."""
@@ -368,12 +371,16 @@ class AsyncSharedBody:
         else:
             source.close(left)
 
+    def close(self) -> None:
+        """Stop reading, where nothing can be awaited."""
+        left = self._leave(drained=False)
+        if left is not None:
+            self._flight.source.close(left)
+
     def __del__(self) -> None:
         with suppress(Exception):
             if not sys.is_finalizing():
-                left = self._leave(drained=False)
-                if left is not None:
-                    self._flight.source.close(left)
+                self.close()
 
     def _leave(self, *, drained: bool) -> Left | None:
         flight = self._flight

@@ -85,15 +85,16 @@ def open_streams() -> list[Any]:
 
 def close_client(owner: Any, close: Callable[[], Any]) -> None:
     """Close a client's pool or transport, after other clients' calls have read what they read through it."""
-    if not _is_read_through(owner, partial(close_client, owner, close)):
+    if not put_off(owner, partial(close_client, owner, close)):
         close()
 
 
 async def aclose_client(owner: Any, close: Callable[[], Awaitable[Any]]) -> None:
     """Do the same for an async one."""
-    if not _is_read_through(owner, partial(aclose_client, owner, close)):
+    if not put_off(owner, partial(aclose_client, owner, close)):
         await close()
 
 
-def _is_read_through(owner: Any, close: Callable[[], Any]) -> bool:
+def put_off(owner: Any, close: Callable[[], Any]) -> bool:
+    """Have a client closed when other clients' calls have read what they read through it; False when none do."""
     return any(stream.outlast(close) for stream in open_streams() if stream.owner is owner)

@@ -7,23 +7,16 @@ from __future__ import annotations
 
 import sys
 
+from askonce.intercept import aiohttp
 from askonce.notices import warn_once
 
-CAUGHT = frozenset({"httpx", "httpx2"})
+CAUGHT = frozenset({"aiohttp", "httpx", "httpx2"})
 """Ways of travelling on which calls are seen."""
 
 _ALWAYS = {"dspy": "lm15", "google.generativeai": "grpc", "xai_sdk": "grpc"}
 """How an SDK's calls travel."""
 
-_ASYNC_IF_LOADED = {
-    "cohere": "httpx_aiohttp",
-    "fireworks.client": "aiohttp",
-    "google.genai": "aiohttp",
-    "litellm": "aiohttp",
-}
-"""How an SDK's async calls travel when that is installed."""
-
-WATCHED = frozenset({*_ALWAYS, *_ASYNC_IF_LOADED, *_ASYNC_IF_LOADED.values()})
+WATCHED = frozenset({*_ALWAYS, "aiohttp"})
 """The modules whose loading may be the occasion for a warning."""
 
 
@@ -36,13 +29,13 @@ def look(loaded: str = "") -> None:
                 "provider and are not recorded.",
                 cause=f"not intercepted: {sdk}",
             )
-    for sdk, way in _ASYNC_IF_LOADED.items():
-        if way not in CAUGHT and _is_loaded(sdk, loaded) and way in sys.modules:
-            warn_once(
-                f"{sdk} sends its async calls over {way} when that is installed, which is not intercepted: they "
-                "go to the provider and are not recorded. Its sync calls are.",
-                cause=f"not intercepted: {sdk} async",
-            )
+    if _is_loaded("aiohttp", loaded) and not aiohttp.is_supported(sys.modules["aiohttp"]):
+        version = getattr(sys.modules["aiohttp"], "__version__", "")
+        warn_once(
+            f"calls over aiohttp {version} are not intercepted: they go to the provider and are not recorded. "
+            "Install aiohttp 3.12.7 or later.",
+            cause="not intercepted: aiohttp",
+        )
 
 
 def _is_loaded(name: str, loaded: str) -> bool:

@@ -8,23 +8,23 @@ one are marked.
 
 from __future__ import annotations
 
-import functools
+import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 from askonce._engine.cache import Cache
-from askonce._engine.upstream import aclose_client, close_client
 from askonce.forks import Lock
-from askonce.intercept import coverage, httpcore
-from askonce.intercept.serving import serve, serve_async
+from askonce.intercept import coverage
+from askonce.intercept.serving import CurrentCache
 
-CurrentCache = Callable[[], Cache | None]
+SEAMS = {"aiohttp": "aiohttp", "httpcore": "httpcore", "httpcore2": "httpcore"}
+"""By the name of the module that is patched: the file here that says where, in `places`."""
 
 _lock = Lock()
 _users = 0
@@ -41,7 +41,7 @@ def install(current: CurrentCache) -> None:
     with _lock:
         _current = current
         _users += 1
-        for name in httpcore.MODULES:
+        for name in SEAMS:
             if name in sys.modules:
                 _patch(sys.modules[name])
         if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
@@ -63,67 +63,21 @@ def uninstall() -> None:
         sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
 
 
+def _cache_in_force() -> Cache | None:
+    return _current()
+
+
 def _patch(module: ModuleType) -> None:
-    seam = httpcore.CoreSeam(module)
-    for class_name, method, wrap in (
-        ("ConnectionPool", "handle_request", _wrap),
-        ("AsyncConnectionPool", "handle_async_request", _wrap_async),
-        ("ConnectionPool", "close", _wrap_close),
-        ("AsyncConnectionPool", "aclose", _wrap_aclose),
-    ):
-        owner = getattr(module, class_name, None)
-        if owner is None:
-            continue
+    seam: Any = importlib.import_module(f"askonce.intercept.{SEAMS[module.__name__]}")
+    for owner, method, wrap in seam.places(module, _cache_in_force):
         there = owner.__dict__[method]
         # `alias_httpx()` makes two names of one module: what is there tells, not the name.
         if id(there) in _originals:
             continue
-        ours = wrap(seam, there)
+        ours = wrap(there)
         setattr(owner, method, ours)
         _places.add((owner, method))
         _originals[id(ours)] = (ours, there)
-
-
-def _wrap(seam: httpcore.CoreSeam, original: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    @functools.wraps(original)
-    def handle_request(pool: Any, request: Any) -> Any:
-        cache = _current()
-        if cache is None or httpcore.has_passed(request):
-            return original(pool, request)
-        return serve(seam, cache, request, pool, lambda changed: original(pool, changed))
-
-    return handle_request
-
-
-def _wrap_async(
-    seam: httpcore.CoreSeam, original: Callable[[Any, Any], Awaitable[Any]]
-) -> Callable[[Any, Any], Awaitable[Any]]:
-    @functools.wraps(original)
-    async def handle_async_request(pool: Any, request: Any) -> Any:
-        cache = _current()
-        if cache is None or httpcore.has_passed(request):
-            return await original(pool, request)
-        return await serve_async(seam, cache, request, pool, lambda changed: original(pool, changed))
-
-    return handle_async_request
-
-
-def _wrap_close(_seam: httpcore.CoreSeam, original: Callable[[Any], None]) -> Callable[[Any], None]:
-    @functools.wraps(original)
-    def close(pool: Any) -> None:
-        close_client(pool, functools.partial(original, pool))
-
-    return close
-
-
-def _wrap_aclose(
-    _seam: httpcore.CoreSeam, original: Callable[[Any], Awaitable[None]]
-) -> Callable[[Any], Awaitable[None]]:
-    @functools.wraps(original)
-    async def aclose(pool: Any) -> None:
-        await aclose_client(pool, functools.partial(original, pool))
-
-    return aclose
 
 
 class _Finder(importlib.abc.MetaPathFinder):
@@ -165,7 +119,7 @@ class _Loader(importlib.abc.Loader):
         )  # what the module sees of itself is what it would see without us
         self._loader.exec_module(module)
         with _lock:
-            if _users and module.__name__ in httpcore.MODULES:
+            if _users and module.__name__ in SEAMS:
                 _patch(module)
             if _users:
                 coverage.look(module.__name__)
@@ -174,4 +128,4 @@ class _Loader(importlib.abc.Loader):
         return getattr(self._loader, name)
 
 
-_WATCHED = frozenset(httpcore.MODULES) | coverage.WATCHED
+_WATCHED = frozenset(SEAMS) | coverage.WATCHED

@@ -1,4 +1,4 @@
-"""From a client library's request to its response, by way of the cache; for libraries shaped like httpcore.
+"""From a client library's request to its response, by way of the cache.
 
 A `Seam` knows one library's classes and nothing else; the two functions here know none.
 """
@@ -6,10 +6,12 @@ A `Seam` knows one library's classes and nothing else; the two functions here kn
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from typing import Any, Protocol
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple, Protocol
 
 from askonce._core.messages import Answer, Head, Headers, Request
-from askonce._engine.cache import Cache, Origin
+from askonce._engine.cache import Cache, Match, Origin
 from askonce._engine.sync import Answered, ReplayBody, ask
 from askonce._engine.upstream import AsyncUpstream, Upstream
 from askonce.errors import UpstreamEnded
@@ -18,7 +20,37 @@ MOST = 64 << 20
 """Bytes of the longest request body that is looked at; a longer one goes to the provider as it is."""
 
 _OWN = b"x-askonce-"
-_LIBRARIES = frozenset({"httpcore", "httpcore2", "httpx", "httpx2"})
+_LIBRARIES = frozenset({"httpcore", "httpcore2", "httpx", "httpx2", "aiohttp"})
+
+
+CurrentCache = Callable[[], Cache | None]
+"""Says which cache a call goes through, if any."""
+
+
+class Place(NamedTuple):
+    """A method to be patched, and what makes of the one that is there the one to put there."""
+
+    owner: type
+    method: str
+    wrap: Callable[[Any], Any]
+
+
+_forwarding: ContextVar[bool] = ContextVar("askonce_forwarding", default=False)
+
+
+@contextmanager
+def forwarding() -> Iterator[None]:
+    """Have the seams that cannot mark their requests let pass what is sent inside."""
+    token = _forwarding.set(True)
+    try:
+        yield
+    finally:
+        _forwarding.reset(token)
+
+
+def is_forwarded() -> bool:
+    """Tell whether what is sent now has been through a seam above."""
+    return _forwarding.get()
 
 
 class Seam(Protocol):
@@ -35,15 +67,22 @@ class Seam(Protocol):
         """Return the headers as the request has them."""
         ...
 
+    def body(self, request: Any) -> Any:
+        """Return the pieces of the body, to iterate over once; None when it says that it is longer than `MOST`."""
+        ...
+
+    def patience(self, request: Any) -> float | None:
+        """Return the seconds for which the caller would wait for a provider that is silent."""
+        ...
+
     def rebuild(self, request: Any, headers: Headers, body: Any) -> Any:
-        """Return a native request like `request`, but with these headers and this body to iterate over."""
+        """Return a native request like `request`, but with these headers and this body to iterate over.
+
+        Without a body it keeps its own, of which nothing has been read.
+        """
         ...
 
-    def head(self, response: Any) -> Head:
-        """Return the head of a native response."""
-        ...
-
-    def respond(self, head: Head, body: Any, outcome: str, upstream: Any = None) -> Any:
+    def respond(self, request: Any, head: Head, body: Any, outcome: str, upstream: Any = None) -> Any:
         """Return a native response with this head, and this body to iterate over and close.
 
         `upstream` is the provider's own response, if this is what the caller gets of it.
@@ -55,33 +94,49 @@ class Seam(Protocol):
         ...
 
 
-def serve(seam: Seam, cache: Cache, request: Any, owner: Any, forward: Callable[[Any], Any]) -> Any:
+class SyncSeam(Seam, Protocol):
+    """The same for sync clients."""
+
+    def upstream(self, response: Any, owner: Any) -> Upstream:
+        """Return a native response as the drivers take it."""
+        ...
+
+
+class AsyncSeam(Seam, Protocol):
+    """The same for async clients."""
+
+    def upstream_async(self, response: Any, owner: Any) -> AsyncUpstream:
+        """Return a native response as the drivers take it."""
+        ...
+
+
+def serve(seam: SyncSeam, cache: Cache, request: Any, owner: Any, forward: Callable[[Any], Any]) -> Any:
     """Answer a sync native request; `owner` is the pool or transport through which `forward` sends it."""
     origin = seam.origin(request)
     match = cache.match(*origin)
     if match is None:
         kept = _without_controls(seam, request)
-        return forward(request if kept is None else seam.rebuild(request, kept, Body([request.stream])))
+        return forward(request if kept is None else seam.rebuild(request, kept, None))
     chunks: list[bytes] = []
     size = 0
-    stream = iter(request.stream)
-    for chunk in stream:
+    whole = seam.body(request)
+    stream = None if whole is None else iter(whole)
+    for chunk in stream or ():
         chunks.append(chunk)
         size += len(chunk)
         if size > MOST:
-            passed = cache.let_pass(
-                Request(*origin, Headers(seam.headers(request)), b""),
-                match,
-                f"its body is longer than {MOST:,} bytes",
-            )
-            if isinstance(passed, Answer):
-                return seam.respond(passed.head, ReplayBody(passed, 0.0), "refused")
-            return forward(seam.rebuild(request, passed.headers, Body([chunks, stream])))
+            break
+    if stream is None or size > MOST:
+        passed = _let_pass(seam, cache, request, origin, match)
+        if isinstance(passed, Answer):
+            return seam.respond(request, passed.head, ReplayBody(passed, 0.0), "refused")
+        rest = None if stream is None else Body([chunks, stream])
+        return forward(seam.rebuild(request, passed.headers, rest))
     body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
     asked = Request(*origin, Headers(seam.headers(request)), body)
     known = cache.recall(asked)
     if known is not None:
-        return seam.respond(known.head, [data for data, _ in known.chunks], "hit")
+        return seam.respond(request, known.head, [data for data, _ in known.chunks], "hit")
 
     response: Any = None
 
@@ -89,26 +144,19 @@ def serve(seam: Seam, cache: Cache, request: Any, owner: Any, forward: Callable[
         nonlocal response
         pieces = chunks if changed.body is asked.body else [changed.body]
         response = forward(seam.rebuild(request, changed.headers, Body([pieces])))
-        return Upstream(
-            seam.head(response),
-            response,
-            response.stream,
-            getattr(response.stream, "close", _nothing),
-            _socket(response),
-            owner,
-        )
+        return seam.upstream(response, owner)
 
-    answer = ask(cache, asked, match, send, _patience(request))
+    answer = ask(cache, asked, match, send, seam.patience(request))
     if isinstance(answer, Answered):
         if isinstance(answer.body, ReplayBody):  # nothing can break in it
-            return seam.respond(answer.head, answer.body, answer.outcome)
+            return seam.respond(request, answer.head, answer.body, answer.outcome)
         upstream = response if answer.outcome == "miss" else None
-        return seam.respond(answer.head, Translated(seam, answer.body), answer.outcome, upstream)
+        return seam.respond(request, answer.head, Translated(seam, answer.body), answer.outcome, upstream)
     return answer.native
 
 
 async def serve_async(
-    seam: Seam, cache: Cache, request: Any, owner: Any, forward: Callable[[Any], Awaitable[Any]]
+    seam: AsyncSeam, cache: Cache, request: Any, owner: Any, forward: Callable[[Any], Awaitable[Any]]
 ) -> Any:
     """Answer an async native request; `owner` is the pool or transport through which `forward` sends it."""
     from askonce._engine.aio import AsyncAnswered, AsyncReplayBody, ask_async  # a sync program has no asyncio
@@ -117,29 +165,28 @@ async def serve_async(
     match = cache.match(*origin)
     if match is None:
         kept = _without_controls(seam, request)
-        if kept is None:
-            return await forward(request)
-        return await forward(seam.rebuild(request, kept, AsyncBody([], aiter(request.stream))))
+        return await forward(request if kept is None else seam.rebuild(request, kept, None))
     chunks: list[bytes] = []
     size = 0
-    stream = aiter(request.stream)
-    async for chunk in stream:
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > MOST:
-            passed = cache.let_pass(
-                Request(*origin, Headers(seam.headers(request)), b""),
-                match,
-                f"its body is longer than {MOST:,} bytes",
-            )
-            if isinstance(passed, Answer):
-                return seam.respond(passed.head, AsyncReplayBody(passed, 0.0), "refused")
-            return await forward(seam.rebuild(request, passed.headers, AsyncBody([chunks], stream)))
+    whole = seam.body(request)
+    stream = None if whole is None else aiter(whole)
+    if stream is not None:
+        async for chunk in stream:
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > MOST:
+                break
+    if stream is None or size > MOST:
+        passed = _let_pass(seam, cache, request, origin, match)
+        if isinstance(passed, Answer):
+            return seam.respond(request, passed.head, AsyncReplayBody(passed, 0.0), "refused")
+        rest = None if stream is None else AsyncBody([chunks], stream)
+        return await forward(seam.rebuild(request, passed.headers, rest))
     body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
     asked = Request(*origin, Headers(seam.headers(request)), body)
     known = cache.recall(asked)
     if known is not None:
-        return seam.respond(known.head, AsyncReplayBody(known, 0.0), "hit")
+        return seam.respond(request, known.head, AsyncReplayBody(known, 0.0), "hit")
 
     response: Any = None
 
@@ -147,21 +194,20 @@ async def serve_async(
         nonlocal response
         pieces = chunks if changed.body is asked.body else [changed.body]
         response = await forward(seam.rebuild(request, changed.headers, AsyncBody([pieces])))
-        return AsyncUpstream(
-            seam.head(response),
-            response,
-            response.stream,
-            getattr(response.stream, "aclose", _nothing_async),
-            owner,
-        )
+        return seam.upstream_async(response, owner)
 
-    answer = await ask_async(cache, asked, match, send, _patience(request))
+    answer = await ask_async(cache, asked, match, send, seam.patience(request))
     if isinstance(answer, AsyncAnswered):
         if isinstance(answer.body, AsyncReplayBody):
-            return seam.respond(answer.head, answer.body, answer.outcome)
+            return seam.respond(request, answer.head, answer.body, answer.outcome)
         upstream = response if answer.outcome == "miss" else None
-        return seam.respond(answer.head, AsyncTranslated(seam, answer.body), answer.outcome, upstream)
+        return seam.respond(request, answer.head, AsyncTranslated(seam, answer.body), answer.outcome, upstream)
     return answer.native
+
+
+def _let_pass(seam: Seam, cache: Cache, request: Any, origin: Origin, match: Match) -> Request | Answer:
+    asked = Request(*origin, Headers(seam.headers(request)), b"")
+    return cache.let_pass(asked, match, f"its body is longer than {MOST:,} bytes")
 
 
 def _without_controls(seam: Seam, request: Any) -> Headers | None:
@@ -188,6 +234,11 @@ class AsyncBody:
     def __init__(self, parts: list[list[bytes]], rest: AsyncIterator[bytes] | None = None) -> None:
         self._parts = parts
         self._rest = rest
+
+    @property
+    def whole(self) -> bytes | None:
+        """All of it in one piece; None when more is to come."""
+        return b"".join(self._parts[0]) if self._rest is None else None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for part in self._parts:
@@ -241,29 +292,11 @@ class AsyncTranslated:
     async def aclose(self) -> None:
         await self._body.aclose()
 
+    def close(self) -> None:
+        self._body.close()
+
 
 def _is_foreign(error: Exception, seam: Seam) -> bool:
     """Tell whether this library's callers do not expect such an error: the stream may be another library's."""
     library = type(error).__module__.partition(".")[0]
     return isinstance(error, UpstreamEnded) or (library in _LIBRARIES and library != seam.library)
-
-
-def _patience(request: Any) -> float | None:
-    """Return the seconds for which the caller would wait for a provider that is silent."""
-    seconds: float | None = request.extensions.get("timeout", {}).get("read")
-    return seconds
-
-
-def _socket(response: Any) -> Any:
-    if response.extensions.get("http_version", b"").startswith(b"HTTP/2"):  # other answers come from there too
-        return None
-    network = response.extensions.get("network_stream")
-    return network.get_extra_info("socket") if network is not None else None
-
-
-def _nothing() -> None:
-    pass
-
-
-async def _nothing_async() -> None:
-    pass

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from askonce._core.messages import Head, Headers
 from askonce._engine.cache import Cache, Origin
-from askonce._engine.upstream import aclose_client, close_client
-from askonce.intercept.httpcore import MARK
-from askonce.intercept.serving import serve, serve_async
+from askonce._engine.upstream import AsyncUpstream, Upstream, aclose_client, close_client
+from askonce.intercept.httpcore import MARK, head, read_timeout, upstream, upstream_async
+from askonce.intercept.serving import forwarding, serve, serve_async
 
 T = TypeVar("T")
 
@@ -37,7 +37,14 @@ class ClientSeam:
         pairs: list[tuple[bytes, bytes]] = request.headers.raw
         return pairs
 
+    def body(self, request: Any) -> Any:
+        return request.stream
+
+    def patience(self, request: Any) -> float | None:
+        return read_timeout(request)
+
     def rebuild(self, request: Any, headers: Headers, body: Any) -> Any:
+        body = request.stream if body is None else body
         return self.module.Request(
             request.method,
             request.url,
@@ -46,16 +53,13 @@ class ClientSeam:
             extensions={**request.extensions, MARK: True},
         )
 
-    def head(self, response: Any) -> Head:
-        extensions = response.extensions
-        return Head(
-            response.status_code,
-            Headers(response.headers.raw),
-            extensions.get("reason_phrase", b""),
-            extensions.get("http_version", b"HTTP/1.1"),
-        )
+    def upstream(self, response: Any, owner: Any) -> Upstream:
+        return upstream(response, _head(response), owner)
 
-    def respond(self, head: Head, body: Any, outcome: str, upstream: Any = None) -> Any:
+    def upstream_async(self, response: Any, owner: Any) -> AsyncUpstream:
+        return upstream_async(response, _head(response), owner)
+
+    def respond(self, request: Any, head: Head, body: Any, outcome: str, upstream: Any = None) -> Any:
         return self.module.Response(
             head.status,
             headers=list(head.headers),
@@ -71,6 +75,10 @@ class ClientSeam:
     def broken(self, message: str) -> Exception:
         error: Exception = self.module.ReadError(message)
         return error
+
+
+def _head(response: Any) -> Head:
+    return head(response.status_code, Headers(response.headers.raw), response.extensions)
 
 
 def caching_transport(inner: T, cache: Cache | Callable[[], Cache]) -> T:
@@ -142,7 +150,11 @@ def _transport_class(library: Any, *kinds: Any) -> Any:
             return f"{self._find()!r} before {self._inner!r}"
 
         def handle_request(self, request: Any) -> Any:
-            return serve(seam, self._find(), request, self._inner, self._inner.handle_request)
+            return serve(seam, self._find(), request, self._inner, self._forward)
+
+        def _forward(self, request: Any) -> Any:
+            with forwarding():
+                return self._inner.handle_request(request)
 
         def __enter__(self) -> Any:
             self._inner.__enter__()
@@ -157,7 +169,11 @@ def _transport_class(library: Any, *kinds: Any) -> Any:
             close_client(self._inner, self._inner.close)
 
         async def handle_async_request(self, request: Any) -> Any:
-            return await serve_async(seam, self._find(), request, self._inner, self._inner.handle_async_request)
+            return await serve_async(seam, self._find(), request, self._inner, self._forward_async)
+
+        async def _forward_async(self, request: Any) -> Any:
+            with forwarding():
+                return await self._inner.handle_async_request(request)
 
         async def __aenter__(self) -> Any:
             await self._inner.__aenter__()
