@@ -47,6 +47,7 @@ clean: ## Remove what the targets made
 	$(PIP) install --no-deps --upgrade --target .legacy/openai2 'openai<3'
 	$(PIP) install --no-deps --upgrade --target .legacy/aiohttp3.12 'aiohttp==3.12.7'
 	$(PIP) install --no-deps --upgrade --target .legacy/aiohttp3.13 'aiohttp==3.13.*'
+	$(PIP) install --no-deps --upgrade --target .legacy/urllib3-1 'urllib3<2'
 	@touch $@
 
 .venv/check: .venv/pip pyproject.toml

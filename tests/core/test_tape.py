@@ -149,6 +149,7 @@ def test_kept(content_type: str, body: bytes, more: dict[str, Any]) -> None:
         (JSON, b"<html>busy</html>", {}),
         (JSON, b'{"error":{"message":"x"}}', {}),
         (JSON, b'{"error":"x"}', {}),
+        (JSON, b'{"__type":"ThrottlingException","message":"x"}', {}),
         (JSON, b'[{"ok":1},{"error":{"code":503}}]', {}),
         (JSON, b'{"object":"error","message":"x"}', {}),
         (JSON, b'{"finish_reason":"ERROR"}', {}),

@@ -9,6 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import ModuleType, TracebackType
 from typing import Any, Self
 
+import aiohttp
+import urllib3
+
 from tests.rig import CHAT, KEY, chat
 
 SECONDS = 20.0
@@ -67,7 +70,6 @@ class Reader:
     """A call that is opened, read and closed at the test's word; each of these returns a future."""
 
     def __init__(self, library: ModuleType, url: str, *, stream: bool, key: str = KEY, **options: Any) -> None:
-        self.library = library
         self.pieces: list[bytes] = []
         self._request = ("POST", url + CHAT)
         self._json = chat(stream=stream)
@@ -236,5 +238,64 @@ class LoopReader(Reader):
     def shut(self) -> Future[None]:
         async def work() -> None:
             await self.client.aclose()
+
+        return self.loop.start(work())
+
+
+class Urllib3Reader(ThreadReader):
+    """A call over urllib3."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        Reader.__init__(self, urllib3, url, **options)
+        self._executor = ThreadPoolExecutor(1)
+        self.client = urllib3.PoolManager(headers=self._options["headers"], timeout=self._options["timeout"])
+        self._chunks: Any = None
+
+    def open(self) -> Future[int]:
+        def work() -> int:
+            self.response = self.client.request(
+                *self._request, json=self._json, headers=self._options["headers"], preload_content=False
+            )
+            self._chunks = self.response.stream(decode_content=False)
+            status: int = self.response.status
+            return status
+
+        return self._executor.submit(work)
+
+    def shut(self) -> Future[None]:
+        return self._executor.submit(self.client.clear)
+
+
+class AiohttpReader(LoopReader):
+    """A call over aiohttp in an event loop."""
+
+    def __init__(self, loop: Loop, url: str, **options: Any) -> None:
+        Reader.__init__(self, aiohttp, url, **options)
+        self.loop = loop
+        self._chunks: Any = None
+
+        async def make() -> aiohttp.ClientSession:
+            return aiohttp.ClientSession(headers=self._options["headers"])
+
+        self.client = loop.run(make())
+
+    def open(self) -> Future[int]:
+        async def work() -> int:
+            self.response = await self.client.request(*self._request, json=self._json)
+            self._chunks = self.response.content.iter_any()
+            status: int = self.response.status
+            return status
+
+        return self.loop.start(work())
+
+    def close(self) -> Future[None]:
+        async def work() -> None:
+            self.response.close()
+
+        return self.loop.start(work())
+
+    def shut(self) -> Future[None]:
+        async def work() -> None:
+            await self.client.close()
 
         return self.loop.start(work())

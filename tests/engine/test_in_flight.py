@@ -14,22 +14,27 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import aiohttp
 import anyio
 import httpx
 import httpx2
 import openai
 import pytest
+import urllib3
 
 import askonce
 from askonce._engine import loops as loops_module
 from askonce._engine import threads as threads_module
 from askonce._engine.cache import Cache
 from askonce.testing import Fault
-from tests.engine.readers import SECONDS, Loop, LoopReader, Reader, ThreadReader
+from tests.engine.readers import SECONDS, AiohttpReader, Loop, LoopReader, Reader, ThreadReader, Urllib3Reader
 from tests.engine.stepped import Stepped, until
 from tests.rig import CHAT, KEY, chat
 
-LIBRARIES = [pytest.param(library, id=library.__name__) for library in (httpx, httpx2)]
+LIBRARIES = [
+    *(pytest.param(library, id=library.__name__) for library in (httpx, httpx2)),
+    pytest.param(aiohttp, id="urllib3 and aiohttp"),
+]
 PLACES = [
     pytest.param(leader + follower, id="-".join(leader + follower))
     for leader, follower in (
@@ -56,7 +61,11 @@ def make(provider: Stepped, loops: Loops) -> Iterator[Make]:
     made: list[Reader] = []
 
     def new(place: str, library: ModuleType = httpx2, *, stream: bool = True, **options: Any) -> Reader:
-        if place == "thread":
+        if library is aiohttp and place == "thread":
+            made.append(Urllib3Reader(provider.url, stream=stream, **options))
+        elif library is aiohttp:
+            made.append(AiohttpReader(loops[place == "other"], provider.url, stream=stream, **options))
+        elif place == "thread":
             made.append(ThreadReader(library, provider.url, stream=stream, **options))
         else:
             made.append(LoopReader(loops[place == "other"], library, provider.url, stream=stream, **options))
@@ -164,13 +173,36 @@ def test_openai_clients_ask_once(cache: Cache, provider: Stepped, crowd: str, st
     assert (1, 7, 1) == (cache.stats.misses, cache.stats.shared, cache.stats.recorded)
 
 
-def test_httpx_and_httpx2_share(cache: Cache, provider: Stepped, make: Make) -> None:
-    """Clients of two libraries that share no classes share an answer."""
-    leader, follower = make("thread", httpx2), make("loop", httpx)
-    led(cache, provider, leader, [follower], 1)
+ACROSS = [(place, library) for library in (httpx2, httpx, aiohttp) for place in ("thread", "loop")]
+
+
+@pytest.mark.parametrize("first", range(len(ACROSS)))
+def test_libraries_share(cache: Cache, provider: Stepped, make: Make, first: int) -> None:
+    """Clients of libraries that share no classes share an answer, whichever of them leads."""
+    leader, *followers = [make(*one) for one in ACROSS[first:] + ACROSS[:first]]
+    led(cache, provider, leader, followers, 1)
     provider.release()
-    assert leader.rest() == follower.rest()
+    assert {leader.rest()} == {follower.rest() for follower in followers}
     assert 1 == provider.count()
+
+
+@pytest.mark.parametrize("first", range(len(ACROSS)))
+def test_libraries_share_a_break(cache: Cache, provider: Stepped, make: Make, first: int) -> None:
+    """When a stream breaks that libraries share, whoever reads it gets an exception that it knows."""
+    leader, *followers = [make(*one) for one in ACROSS[first:] + ACROSS[:first]]
+    provider.fail_next(Fault.CUT(after_chunks=3))
+    led(cache, provider, leader, followers, 1)
+    provider.release()
+    for reader in (leader, *followers):
+        expected = {
+            ThreadReader: httpx2.TransportError if reader.client.__module__ == "httpx2" else httpx.TransportError,
+            LoopReader: httpx2.TransportError if reader.client.__module__ == "httpx2" else httpx.TransportError,
+            Urllib3Reader: urllib3.exceptions.ProtocolError,
+            AiohttpReader: aiohttp.ClientPayloadError,
+        }
+        with pytest.raises(expected[type(reader)]):
+            reader.rest()
+    assert (1, 0) == (provider.count(), cache.stats.recorded)
 
 
 # --- Live ---------------------------------------------------------------------------------------------------
@@ -293,6 +325,9 @@ def test_the_leaders_client_is_closed(
     assert follower.rest().endswith(b"[DONE]\n\n")
     assert 1 == provider.count()
     assert 1 == cache.stats.recorded
+    for reader in (leader, follower):
+        reader.drop().result(SECONDS)
+    gc.collect()  # a pool of urllib3 closes its connections when the last response from it has gone
     until(lambda: provider.open_connections == 0)
 
 

@@ -68,10 +68,13 @@ def test_sdks_that_are_seen_are_not_warned_of(sdks: tuple[str, ...], order: str)
     assert "" == run("\n".join([watch, *steps]), check=False)
 
 
-def test_an_aiohttp_that_is_too_old_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A release of aiohttp that takes no middlewares is named, with the cure, and left alone."""
-    old: Any = ModuleType("aiohttp")
-    old.__version__ = "3.10.11"
-    monkeypatch.setitem(sys.modules, "aiohttp", old)
-    with pytest.warns(askonce.AskonceWarning, match=r"aiohttp 3\.10\.11 are not .* Install aiohttp 3\.12\.7"):
+@pytest.mark.parametrize(("name", "version"), [("aiohttp", "3.10.11"), ("urllib3", "2.25.904")])
+def test_a_release_that_cannot_be_caught_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, name: str, version: str
+) -> None:
+    """A release of aiohttp that takes no middlewares, or another library named urllib3, is named with the cure."""
+    other: Any = ModuleType(name)
+    other.__version__ = version
+    monkeypatch.setitem(sys.modules, name, other)
+    with pytest.warns(askonce.AskonceWarning, match=f"calls over {name} {version} are not .* Install {name} "):
         askonce.enable("memory:")

@@ -13,6 +13,7 @@ import httpcore2
 import httpx
 import httpx2
 import pytest
+import urllib3
 
 import askonce
 from askonce.intercept import patches
@@ -24,6 +25,7 @@ PLACES: list[tuple[Any, str]] = [
     (aiohttp.ClientSession, "_request"),
     (aiohttp.BaseConnector, "close"),
     (aiohttp.TCPConnector, "close"),
+    (urllib3.HTTPConnectionPool, "urlopen"),
     *(
         (owner, method)
         for module in (httpcore, httpcore2)

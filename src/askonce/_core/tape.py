@@ -201,7 +201,7 @@ class Tape:
         for part in value if isinstance(value, list) else (value,):
             if isinstance(part, dict):
                 choices = part.get("choices")
-                if part.get("error") or part.get("object") == "error" or has_failed(part):
+                if part.get("error") or part.get("object") == "error" or "__type" in part or has_failed(part):
                     return "an error with status 200"
                 if isinstance(choices, list) and any(isinstance(one, dict) and has_failed(one) for one in choices):
                     return "an error with status 200"

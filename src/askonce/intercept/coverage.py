@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import sys
 
-from askonce.intercept import aiohttp
+from askonce.intercept import aiohttp, urllib3
 from askonce.notices import warn_once
 
-CAUGHT = frozenset({"aiohttp", "httpx", "httpx2"})
+CAUGHT = frozenset({"aiohttp", "httpx", "httpx2", "urllib3"})
 """Ways of travelling on which calls are seen."""
 
 _ALWAYS = {"dspy": "lm15", "google.generativeai": "grpc", "xai_sdk": "grpc"}
 """How an SDK's calls travel."""
 
-WATCHED = frozenset({*_ALWAYS, "aiohttp"})
+WATCHED = frozenset({*_ALWAYS, "aiohttp", "urllib3"})
 """The modules whose loading may be the occasion for a warning."""
 
 
@@ -29,13 +29,17 @@ def look(loaded: str = "") -> None:
                 "provider and are not recorded.",
                 cause=f"not intercepted: {sdk}",
             )
-    if _is_loaded("aiohttp", loaded) and not aiohttp.is_supported(sys.modules["aiohttp"]):
-        version = getattr(sys.modules["aiohttp"], "__version__", "")
-        warn_once(
-            f"calls over aiohttp {version} are not intercepted: they go to the provider and are not recorded. "
-            "Install aiohttp 3.12.7 or later.",
-            cause="not intercepted: aiohttp",
-        )
+    for name, seam, cure in (
+        ("aiohttp", aiohttp, "Install aiohttp 3.12.7 or later."),
+        ("urllib3", urllib3, "Install urllib3 1.26 or 2 (urllib3-future overwrites it)."),
+    ):
+        if _is_loaded(name, loaded) and not seam.is_supported(sys.modules[name]):
+            version = getattr(sys.modules[name], "__version__", "")
+            warn_once(
+                f"calls over {name} {version} are not intercepted: they go to the provider and are not recorded. "
+                f"{cure}",
+                cause=f"not intercepted: {name}",
+            )
 
 
 def _is_loaded(name: str, loaded: str) -> bool:

@@ -23,7 +23,7 @@ from askonce.forks import Lock
 from askonce.intercept import coverage
 from askonce.intercept.serving import CurrentCache
 
-SEAMS = {"aiohttp": "aiohttp", "httpcore": "httpcore", "httpcore2": "httpcore"}
+SEAMS = {"aiohttp": "aiohttp", "httpcore": "httpcore", "httpcore2": "httpcore", "urllib3": "urllib3"}
 """By the name of the module that is patched: the file here that says where, in `places`."""
 
 _lock = Lock()

@@ -20,7 +20,7 @@ MOST = 64 << 20
 """Bytes of the longest request body that is looked at; a longer one goes to the provider as it is."""
 
 _OWN = b"x-askonce-"
-_LIBRARIES = frozenset({"httpcore", "httpcore2", "httpx", "httpx2", "aiohttp"})
+_LIBRARIES = frozenset({"httpcore", "httpcore2", "httpx", "httpx2", "aiohttp", "urllib3"})
 
 
 CurrentCache = Callable[[], Cache | None]
@@ -222,6 +222,11 @@ class Body:
 
     def __init__(self, parts: list[Any]) -> None:
         self._parts = parts
+
+    @property
+    def whole(self) -> bytes | None:
+        """All of it in one piece; None when more is to come."""
+        return b"".join(self._parts[0]) if len(self._parts) == 1 else None
 
     def __iter__(self) -> Iterator[bytes]:
         for part in self._parts:
