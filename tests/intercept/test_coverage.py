@@ -2,54 +2,99 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import grpc
+import grpc.aio
 import pytest
+import websockets.asyncio.client
+import websockets.sync.client
 
 import askonce
-from askonce.intercept import coverage
 from tests.intercept.processes import run
 
 SEEN = ("openai", "anthropic", "google.genai", "mistralai.client", "groq", "ollama")
 
 
-@pytest.mark.parametrize("sdk", ["xai_sdk", "google.generativeai", "dspy"])
-def test_an_sdk_that_is_loaded_and_not_seen_is_warned_of_once(monkeypatch: pytest.MonkeyPatch, sdk: str) -> None:
-    """An SDK whose calls travel where nothing is intercepted is named once a process, with their way."""
-    monkeypatch.setitem(sys.modules, sdk, ModuleType(sdk))
-    with pytest.warns(askonce.AskonceWarning, match=f"{sdk} is loaded, but its calls travel over"):
-        askonce.enable("memory:")
-    with warnings.catch_warnings():
+def open_channel(address: str) -> None:
+    grpc.secure_channel(address, grpc.ssl_channel_credentials()).close()
+
+
+def open_async_channel(address: str) -> None:
+    async def run() -> None:
+        await grpc.aio.secure_channel(address, grpc.ssl_channel_credentials()).close()
+
+    asyncio.run(run())
+
+
+def open_websocket(address: str) -> None:
+    with suppress(OSError):
+        websockets.sync.client.connect(address)
+
+
+def open_async_websocket(address: str) -> None:
+    async def run() -> None:
+        with suppress(OSError):
+            await websockets.asyncio.client.connect(address)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("use", "address", "said"),
+    [
+        (open_channel, "api.x.ai:443", r"api\.x\.ai is called over gRPC"),
+        (open_channel, "dns:///us-central1-aiplatform.googleapis.com:443", r"us-central1-.* over gRPC"),
+        (open_async_channel, "generativelanguage.googleapis.com", r"generativelanguage\..* over gRPC"),
+        (open_websocket, "wss://api.openai.com/v1/realtime", r"api\.openai\.com is called over a websocket"),
+        (
+            open_async_websocket,
+            "wss://api.openai.com/v1/realtime?model=a",
+            r"api\.openai\.com .* over a websocket",
+        ),
+    ],
+)
+def test_what_cannot_be_caught_is_warned_of_once(use: Any, address: str, said: str) -> None:
+    """A gRPC channel or a websocket to a provider is named once a process, when it is opened; others are not."""
+    foreign = "ws://localhost:1" if "websocket" in said else "localhost:1"
+    use(foreign)
+    with askonce.caching("memory:"), pytest.warns(askonce.AskonceWarning, match=said):
+        use(address)
+    with warnings.catch_warnings(), askonce.caching("memory:"):
         warnings.simplefilter("error")
-        askonce.enable("memory:")
-        coverage.look()
+        use(address)
+        use(foreign)
 
 
-def test_one_that_is_loaded_later_is_warned_of_then(tmp_path: Path) -> None:
-    """An SDK imported after `enable` is warned of when its import is done, in the program that imports it."""
-    (tmp_path / "xai_sdk.py").write_text("ready = True", encoding="ascii")
+def test_a_release_that_is_not_as_expected_breaks_no_import(tmp_path: Path) -> None:
+    """Where a library's next release has other insides its import succeeds, and a remark says what is lost."""
+    (tmp_path / "lm15").mkdir()
+    (tmp_path / "lm15" / "__init__.py").write_text("", encoding="ascii")
+    (tmp_path / "lm15" / "transports.py").write_text("class StdlibTransport: pass", encoding="ascii")
     printed = run(
         """
         import warnings, askonce
         askonce.enable("memory:")
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            import xai_sdk
-            print(xai_sdk.ready, *[str(warning.message)[:26] for warning in caught])
+            import lm15.transports
+            print(lm15.transports.StdlibTransport.__name__, *[str(warning.message)[:35] for warning in caught])
         """,
         path=tmp_path,
     )
-    assert "True askonce: xai_sdk is loaded\n" == printed
+    assert "StdlibTransport askonce: calls over lm15.transports\n" == printed
 
 
 def test_warnings_as_errors_break_no_import(tmp_path: Path) -> None:
     """Where warnings are errors the remark is logged, and the import succeeds."""
-    (tmp_path / "xai_sdk.py").write_text("ready = True", encoding="ascii")
-    printed = run("import askonce; askonce.enable('memory:'); import xai_sdk; print(xai_sdk.ready)", path=tmp_path)
+    (tmp_path / "aiohttp.py").write_text("ready = True", encoding="ascii")
+    printed = run("import askonce; askonce.enable('memory:'); import aiohttp; print(aiohttp.ready)", path=tmp_path)
     assert "True\n" == printed
 
 

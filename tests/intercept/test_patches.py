@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import grpc
+import grpc.aio
 import httpcore
 import httpcore2
 import httpx
 import httpx2
+import lm15.transports
 import pytest
 import urllib3
+import websockets.asyncio.client
+import websockets.sync.client
 
 import askonce
 from askonce.intercept import patches
@@ -25,7 +30,13 @@ PLACES: list[tuple[Any, str]] = [
     (aiohttp.ClientSession, "_request"),
     (aiohttp.BaseConnector, "close"),
     (aiohttp.TCPConnector, "close"),
+    (grpc, "secure_channel"),
+    (grpc.aio, "secure_channel"),
+    (lm15.transports.StdlibTransport, "stream"),
+    (lm15.transports.StdlibAsyncTransport, "_do_stream"),
     (urllib3.HTTPConnectionPool, "urlopen"),
+    (websockets.asyncio.client.connect, "__init__"),
+    (websockets.sync.client, "connect"),
     *(
         (owner, method)
         for module in (httpcore, httpcore2)

@@ -135,7 +135,7 @@ class Cache:
             if len(self._matches) >= _ORIGINS:
                 self._matches.clear()
             found = self._matches[origin] = self._find_match(*origin)
-        if found is None and self.settings.debug and self._domains.find(*origin[1:4]):
+        if found is None and self.settings.debug and self.knows(*origin[1:4]):
             method, _, host, _, target = origin
             self._report("passed", f"{method} {host}{_path(target)}", "not generation")
         return found
@@ -144,6 +144,10 @@ class Cache:
         """Take in one more host whose generation is answered from here."""
         self._domains.add(domain)
         self._matches.clear()
+
+    def knows(self, scheme: str, host: str, port: int | None) -> bool:
+        """Tell whether this is a provider's host."""
+        return bool(self._domains.find(scheme, host, port))
 
     def _find_match(self, method: str, scheme: str, host: str, port: int | None, target: str) -> Match | None:
         for domain in self._domains.find(scheme, host, port):

@@ -14,7 +14,7 @@ import importlib.machinery
 import importlib.util
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -22,15 +22,27 @@ from askonce._engine.cache import Cache
 from askonce.forks import Lock
 from askonce.intercept import coverage
 from askonce.intercept.serving import CurrentCache
+from askonce.notices import warn_once
 
-SEAMS = {"aiohttp": "aiohttp", "httpcore": "httpcore", "httpcore2": "httpcore", "urllib3": "urllib3"}
+SEAMS = {
+    "aiohttp": "aiohttp",
+    "dspy._vendor.lm15.transports": "lm15",
+    "grpc": "unseen",
+    "grpc.aio": "unseen",
+    "httpcore": "httpcore",
+    "httpcore2": "httpcore",
+    "lm15.transports": "lm15",
+    "urllib3": "urllib3",
+    "websockets.asyncio.client": "unseen",
+    "websockets.sync.client": "unseen",
+}
 """By the name of the module that is patched: the file here that says where, in `places`."""
 
 _lock = Lock()
 _users = 0
 _current: CurrentCache
-_places: set[tuple[type, str]] = set()
-"""The classes and methods that we have put something in place of."""
+_places: set[tuple[Any, str]] = set()
+"""The classes (or modules) and methods that we have put something in place of."""
 _originals: dict[int, tuple[Any, Any]] = {}
 """By the identity of what we put there (a foreign proxy may be equal to it): that, and what was there."""
 
@@ -68,16 +80,27 @@ def _cache_in_force() -> Cache | None:
 
 
 def _patch(module: ModuleType) -> None:
-    seam: Any = importlib.import_module(f"askonce.intercept.{SEAMS[module.__name__]}")
-    for owner, method, wrap in seam.places(module, _cache_in_force):
-        there = owner.__dict__[method]
-        # `alias_httpx()` makes two names of one module: what is there tells, not the name.
-        if id(there) in _originals:
-            continue
-        ours = wrap(there)
-        setattr(owner, method, ours)
-        _places.add((owner, method))
-        _originals[id(ours)] = (ours, there)
+    try:
+        seam: Any = importlib.import_module(f"askonce.intercept.{SEAMS[module.__name__]}")
+        for place in seam.places(module, _cache_in_force):
+            _put(*place)
+    except Exception as error:  # a release that is not as we know it: nobody's import is to fail for that
+        warn_once(
+            f"calls over {module.__name__} are not intercepted: they go to the provider and are not recorded. "
+            f"This release of it is not as expected ({error!r}); please report it.",
+            cause=f"not intercepted: {module.__name__}",
+        )
+
+
+def _put(owner: Any, method: str, wrap: Callable[[Any], Any]) -> None:
+    there = owner.__dict__[method]
+    # `alias_httpx()` makes two names of one module: what is there tells, not the name.
+    if id(there) in _originals:
+        return
+    ours = wrap(there)
+    setattr(owner, method, ours)
+    _places.add((owner, method))
+    _originals[id(ours)] = (ours, there)
 
 
 class _Finder(importlib.abc.MetaPathFinder):
@@ -89,7 +112,7 @@ class _Finder(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if fullname not in _WATCHED or getattr(self._searching, "on", False):
+        if fullname not in SEAMS or getattr(self._searching, "on", False):
             return None
         self._searching.on = True
         try:
@@ -126,6 +149,3 @@ class _Loader(importlib.abc.Loader):
 
     def __getattr__(self, name: str) -> Any:  # `get_source`, `get_data`, `is_package` and whatever else
         return getattr(self._loader, name)
-
-
-_WATCHED = frozenset(SEAMS) | coverage.WATCHED

@@ -20,7 +20,7 @@ MOST = 64 << 20
 """Bytes of the longest request body that is looked at; a longer one goes to the provider as it is."""
 
 _OWN = b"x-askonce-"
-_LIBRARIES = frozenset({"httpcore", "httpcore2", "httpx", "httpx2", "aiohttp", "urllib3"})
+_LIBRARIES = frozenset({"httpcore", "httpcore2", "httpx", "httpx2", "aiohttp", "urllib3", "lm15", "dspy"})
 
 
 CurrentCache = Callable[[], Cache | None]
@@ -28,9 +28,9 @@ CurrentCache = Callable[[], Cache | None]
 
 
 class Place(NamedTuple):
-    """A method to be patched, and what makes of the one that is there the one to put there."""
+    """A class's method, or a module's function, to be patched: `wrap` makes what to put there of what is there."""
 
-    owner: type
+    owner: Any
     method: str
     wrap: Callable[[Any], Any]
 
