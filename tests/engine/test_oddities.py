@@ -13,7 +13,7 @@ import pytest
 
 from askonce._core.tape import Tape
 from askonce._engine.cache import Cache
-from askonce.intercept import serving
+from askonce.intercept import httpcore
 from askonce.intercept.transport import caching_transport
 from askonce.settings import read_settings
 from tests.engine.stepped import until
@@ -208,4 +208,4 @@ def test_a_connection_that_others_use_is_not_shut(version: bytes, expected: str 
     """To end a read, the socket is shut down; not where other answers come through it, as with HTTP/2."""
     network = SimpleNamespace(get_extra_info=lambda name: name)
     response = SimpleNamespace(extensions={"http_version": version, "network_stream": network})
-    assert expected == serving._socket(response)
+    assert expected == httpcore._socket(response)

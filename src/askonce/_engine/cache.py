@@ -115,9 +115,8 @@ class Cache:
         self.tickets = Tickets()
         self._domains = Domains(settings.domains)
         self._matches: dict[Origin, Match | None] = {}
-        self._recalled: deque[tuple[Call, Take, float]] = (
-            deque()
-        )  # whose counting is put off: it costs more than they do
+        # Those whose counting is put off, since it costs more than they do.
+        self._recalled: deque[tuple[Call, Take, float]] = deque()
         self._tallied = time.monotonic()
         self._steady: LRU[bytes, tuple[Call, Take, Answer, float | None]] = LRU(_CALLS)
         self._calls: LRU[Request, Call] = LRU(_CALLS)
