@@ -143,7 +143,7 @@ def _transport_class(library: Any, *kinds: Any) -> Any:
 
         def __init__(self, inner: Any, cache: Cache | Callable[[], Cache]) -> None:
             self._inner = inner
-            self._find = (lambda: cache) if isinstance(cache, Cache) else cache
+            self._find: Callable[[], Cache] = (lambda: cache) if isinstance(cache, Cache) else cache
             self._forget: Callable[[], None] = cache.close if isinstance(cache, Cache) else _nothing
 
         def __repr__(self) -> str:
