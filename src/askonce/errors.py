@@ -6,6 +6,7 @@ AskonceError
 ├── StorageError         the store could not be opened, read or written
 │   ├── NewerStoreError      it was made by a newer askonce
 │   └── DamagedStoreError    its content is not what was written
+├── FileFormatError      a file to import, or to export to, is not what it has to be (also a ValueError)
 └── UpstreamEnded        the answer this call was sharing broke off before its end
 
 AskonceWarning is the category of every warning askonce gives.
@@ -36,6 +37,10 @@ class NewerStoreError(StorageError):
 
 class DamagedStoreError(StorageError):
     """Refuse content that is not what was written."""
+
+
+class FileFormatError(AskonceError, ValueError):
+    """Say which file is not what it has to be, where in it, and what to do about it."""
 
 
 class UpstreamEnded(AskonceError, ConnectionError):

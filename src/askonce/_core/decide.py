@@ -7,12 +7,22 @@ with; the same generator serves sync and async callers, in process and at the ga
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from askonce._core.controls import Controls, Mode
-from askonce._core.entry import Key, Question, Take
+from askonce._core.entry import CACHY, Key, Question, Take
+from askonce._core.messages import Answer
 from askonce._core.nearest import describe_miss
 from askonce._core.rotation import Repeat, choose, free_slots
+
+
+class Imported(Protocol):
+    """Answers from elsewhere that may be given to this call: the keys to look under, and whether one fits."""
+
+    @property
+    def keys(self) -> Sequence[Key]: ...
+
+    def fits(self, answer: Answer) -> bool: ...
 
 
 class Find(NamedTuple):
@@ -28,9 +38,10 @@ class Recent(NamedTuple):
 
 
 class Replay(NamedTuple):
-    """Answer from the store."""
+    """Answer from the store; `imported` is the key of an imported take that stands in for one of our own."""
 
     take: Take
+    imported: Key | None = None
 
 
 class Forward(NamedTuple):
@@ -55,10 +66,13 @@ Need = Find | Recent
 Verdict = Replay | Forward | Refuse
 
 
-def decide(question: Question, controls: Controls, now: float, turn: int = 0) -> Generator[Need, Any, Verdict]:
+def decide(
+    question: Question, controls: Controls, now: float, turn: int = 0, imported: Imported | None = None
+) -> Generator[Need, Any, Verdict]:
     """Decide on one call. `controls` are complete: its mode is set; `now` is in Unix seconds.
 
     `turn` is the how-manieth call like it this is, or the how-manieth to be answered from the store (`rotate`).
+    What was `imported` answers where nothing of our own does.
     """
     mode = controls.mode
     repeat = controls.repeat or Repeat.SAME
@@ -79,6 +93,11 @@ def decide(question: Question, controls: Controls, now: float, turn: int = 0) ->
     if take is not None:
         return Replay(take)
     stale = choose(takes, controls.seed, repeat, turn)
+    if stale is None and slot == 0 and imported is not None:
+        for key in imported.keys:
+            for other in (yield Find(key)):
+                if other.fresh(now, reader_ttl(controls)) and imported.fits(other.answer):
+                    return Replay(other, key)
     if mode is Mode.OFFLINE:
         if stale is not None:
             return Refuse(
@@ -93,7 +112,8 @@ def decide(question: Question, controls: Controls, now: float, turn: int = 0) ->
                 "(ASKONCE_MODE=record)."
             )
         recorded: Sequence[Question] = yield Recent(question)
-        return Refuse(describe_miss(question, recorded, controls.seed))
+        known = [one for one in recorded if one.provider != CACHY]  # an imported question says nothing
+        return Refuse(describe_miss(question, known, controls.seed))
     return Forward(
         keep=mode is Mode.RECORD,
         replace=stale is not None,

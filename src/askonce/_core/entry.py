@@ -10,6 +10,12 @@ from askonce._core.messages import Answer
 Key = bytes
 """The 32 bytes of a SHA-256. Compared whole, never a prefix."""
 
+CACHY = "cachy"
+"""Stands for the provider's name in entries imported from cachy, which does not say whom it asked, or what."""
+
+MARK_KEY: Key = b"askonce: imported from elsewhere"
+"""Is the key of an entry in those stores that hold imported answers: one look-up tells."""
+
 
 class Question(NamedTuple):
     """What was asked. `head` and `body` are the canonical form that `key` identifies; no secret is in them."""

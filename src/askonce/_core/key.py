@@ -111,7 +111,7 @@ def identify(request: Request, body: Body, domain: Domain, route: Route, partiti
         }
     ).encode()
     return Question(
-        key=hashlib.sha256(head + b"\n" + body.digest).digest(),
+        key=question_key(head, body.digest),
         head=head,
         body=body.canonical,
         provider=domain.provider or route.dialect.value,
@@ -119,6 +119,11 @@ def identify(request: Request, body: Body, domain: Domain, route: Route, partiti
         model=_text(body.model or _model_in_path(domain, route, request.path)),
         partition=_text(partition),
     )
+
+
+def question_key(head: bytes, body_digest: bytes) -> bytes:
+    """Return the key of a canonical form: its head, and the SHA-256 of its body."""
+    return hashlib.sha256(head + b"\n" + body_digest).digest()
 
 
 def _model_in_path(domain: Domain, route: Route, path: str) -> str:

@@ -13,9 +13,9 @@ from typing import NamedTuple
 from askonce._core.body import Body, canonical_json, read_body
 from askonce._core.coding import CODINGS, accepted, coding_of, undo
 from askonce._core.controls import NONE, Controls, Mode, read_fields, read_headers
-from askonce._core.decide import Find, Forward, Refuse, Replay, Verdict, decide, reader_ttl
+from askonce._core.decide import Find, Forward, Imported, Refuse, Replay, Verdict, decide, reader_ttl
 from askonce._core.domains import Domain, Domains, Route, is_stateful
-from askonce._core.entry import Key, Question, Take
+from askonce._core.entry import MARK_KEY, Key, Question, Take
 from askonce._core.key import identify
 from askonce._core.messages import Answer, Head, Headers, Request
 from askonce._core.refusal import refusal
@@ -110,6 +110,7 @@ class Cache:
             if storage is None
             else storage
         )
+        self._has_imported: bool | None = None
         self.meter = Meter()
         self.flights = Flights()
         self.tickets = Tickets()
@@ -244,7 +245,7 @@ class Cache:
         return verdict
 
     def _settle(self, call: Call, turn: int) -> Verdict:
-        steps = decide(call.question, call.controls, time.time(), turn)
+        steps = decide(call.question, call.controls, time.time(), turn, self._imported(call))
         try:
             need = next(steps)
             while True:
@@ -256,23 +257,33 @@ class Cache:
             verdict: Verdict = stop.value
             return verdict
 
-    def replay(self, call: Call, take: Take) -> Answer:
-        """Return a recorded answer as this caller can read it, and count the hit."""
-        self._count_hit(call, take, time.time())
+    def _imported(self, call: Call) -> Imported | None:
+        """Return what looks for imported answers to a call; None where the store has none or a take is named."""
+        if self._has_imported is None:
+            self._has_imported = bool(self.guard.takes(MARK_KEY))
+        if not self._has_imported or call.controls.seed != call.body.seed:
+            return None
+        from askonce._core.cachy import CachyLookup  # few stores need it
+
+        return CachyLookup(call.request, call.body.sent, call.question)
+
+    def replay(self, call: Call, take: Take, imported: Key | None = None) -> Answer:
+        """Return a recorded answer as this caller can read it, and count the hit; `imported` is the key of such."""
+        self._count_hit(call, take, time.time(), imported)
         answer = fit(call, take.answer)
         if self.settings.debug:
             self._report("hit", call, f"recorded {take.age(time.time()):,.0f} s ago, saved {answer.seconds:.2f} s")
-        elif overrides() is NONE and not call.controls.delays and not call.repeats:
+        elif imported is None and overrides() is NONE and not call.controls.delays and not call.repeats:
             until = take.fresh_until(reader_ttl(call.controls))
             self._steady.put(
                 call.request.body, (call, take, answer, until), take.footprint + len(call.request.body)
             )
         return answer
 
-    def _count_hit(self, call: Call, take: Take, now: float) -> None:
+    def _count_hit(self, call: Call, take: Take, now: float, imported: Key | None = None) -> None:
         self.meter.count_saved("hits", take.answer)
         if call.controls.mode is Mode.RECORD or self.guard.is_marked:  # else the store is left as it is
-            self.guard.count_hit(call.question.key, take, now)
+            self.guard.count_hit(imported or call.question.key, take, now)
 
     def refuse(self, call: Call, verdict: Refuse) -> Answer:
         """Return the error answer for what may not be asked."""

@@ -101,7 +101,7 @@ def course(cache: Cache, request: Request, match: Match, host: Host) -> Generato
             failures += 2 if flight.phase in (Phase.WAITING, Phase.FLOWING) else 1
             verdict = cache.settle(call, turn)
     if isinstance(verdict, Replay):
-        return Played(cache.replay(call, verdict.take), call.controls.delays or 0.0, "hit")
+        return Played(cache.replay(call, *verdict), call.controls.delays or 0.0, "hit")
     if isinstance(verdict, Refuse):
         return Played(cache.refuse(call, verdict), 0.0, "refused")
     cache.asked(call, verdict)

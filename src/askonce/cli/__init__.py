@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from askonce import __version__
-from askonce.cli import demo, keeping, listing, using
+from askonce.cli import demo, exchanging, keeping, listing, using
 from askonce.errors import AskonceError
 
 __all__ = ["main"]
@@ -41,5 +41,15 @@ def main() -> None:
     """
 
 
-for _command in (demo.demo, listing.ls, listing.show, keeping.stats, using.used, keeping.rm, keeping.prune):
+for _command in (
+    demo.demo,
+    listing.ls,
+    listing.show,
+    keeping.stats,
+    using.used,
+    keeping.rm,
+    keeping.prune,
+    exchanging.import_,
+    exchanging.export,
+):
     main.add_command(_command)

@@ -1,0 +1,171 @@
+"""A file to import, told by its content, and what is found in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from askonce._core.entry import Entry
+from askonce.errors import FileFormatError, StorageError
+from askonce.exchange.finding import Finding, Recorded
+from askonce.exchange.message import Reader
+from askonce.exchange.node import MalformedError, Node
+from askonce.settings import Settings
+from askonce.storage import Filter, Storage, open_storage
+
+_LARGEST = 512 << 20  # bytes of a file that has to be read as a whole
+_HELD = 256 << 20  # bytes of entries that are held in memory to have them in order
+_START = 64 << 10
+_CURES = "Mend or remove that place, or record anew; nothing of the file was imported."
+
+
+class Format(StrEnum):
+    """What a file can be."""
+
+    STORE = "askonce store"
+    CACHY = "cachy.jsonl"
+    CASSETTE = "vcrpy cassette"
+    HAR = "HAR"
+
+
+class Source(NamedTuple):
+    """A file whose format is known. `read` yields what is in it, anew each time.
+
+    `is_checked_first` says that a mistake may be found anywhere in it: read all before anything is kept.
+    """
+
+    path: Path
+    format: Format
+    read: Callable[[], Iterator[Finding]]
+    is_checked_first: bool = True
+
+
+def open_source(path: Path, settings: Settings) -> Source:
+    """Return what a file is; requests in it are understood as a cache with these settings would.
+
+    Raises:
+        FileFormatError: when it is nothing that can be imported.
+    """
+    try:
+        if not path.is_file():
+            trouble = "a folder; name the files in it" if path.is_dir() else "not there"
+            raise FileFormatError(f"{path} is {trouble}.")
+        with path.open("rb") as file:
+            start = file.read(_START)
+        recorded = path.stat().st_mtime
+    except OSError as error:
+        raise FileFormatError(f"{path} cannot be read: {error.strerror}.") from None
+    reader = Reader(settings)
+    if start.startswith(b"SQLite format 3\0"):
+        return Source(path, Format.STORE, partial(_read_store, path), is_checked_first=False)
+    first = start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    line = _first_line(path) if first == b"{" else None
+    if line is not None and not {"log", "interactions"} & line.keys():
+        if {"key", "response"} <= line.keys():
+            return Source(path, Format.CACHY, partial(_read_cachy, path, recorded, settings.partition))
+        return Source(path, Format.STORE, partial(_read_store, path), is_checked_first=False)
+    return _whole_file(path, is_json=first in (b"{", b"["), recorded=recorded, reader=reader)
+
+
+def _first_line(path: Path) -> dict[str, Any] | None:
+    """Return the object that the first line with something on it is, or None."""
+    with path.open("rb") as file:
+        for line in file:
+            if line.strip():
+                try:
+                    value = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
+                except (ValueError, RecursionError):
+                    return None
+                return value if isinstance(value, dict) else None
+    return None
+
+
+def _whole_file(path: Path, *, is_json: bool, recorded: float, reader: Reader) -> Source:
+    """Return a HAR or a cassette, read as a whole."""
+    value = _value(path, is_json=is_json)
+    size = path.stat().st_size
+    root = Node(value)
+    if isinstance(value, dict) and isinstance(value.get("log"), dict):
+        from askonce.exchange.har import read_archive
+
+        return Source(path, Format.HAR, partial(_told, path, partial(read_archive, root, reader)))
+    if (isinstance(value, dict) and "interactions" in value) or _is_old_cassette(value):
+        from askonce.exchange.cassette import read_interactions
+
+        read = partial(read_interactions, root, size, recorded, reader)
+        return Source(path, Format.CASSETTE, partial(_told, path, read))
+    raise FileFormatError(
+        f"{path} is nothing that can be imported. There are askonce's own stores, cachy.jsonl, cassettes of vcrpy "
+        "(YAML or JSON) and HAR."
+    )
+
+
+def _is_old_cassette(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and "request" in value[0]
+
+
+def _value(path: Path, *, is_json: bool) -> Any:
+    if path.stat().st_size > _LARGEST:
+        raise FileFormatError(f"{path} is larger than {_LARGEST >> 20} MB. Split it, and import the parts.")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        if is_json:
+            return json.loads(text)
+        from askonce.exchange.plain_yaml import read_yaml
+
+        return read_yaml(text)
+    except json.JSONDecodeError as error:
+        raise FileFormatError(f"{path}, line {error.lineno}: not JSON ({error.msg}). {_CURES}") from None
+    except UnicodeDecodeError:
+        raise FileFormatError(f"{path} is neither text in UTF-8 nor an askonce store.") from None
+    except (RecursionError, ValueError) as error:
+        what = str(error) if isinstance(error, ValueError) else "nested too deep"
+        raise FileFormatError(f"{path}: {what}. {_CURES}") from None
+    except ImportError:
+        raise FileFormatError(f"{path}: reading YAML needs PyYAML. Run pip install 'askonce[import]'.") from None
+
+
+def _told(path: Path, read: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """Read, and name the file in what is said of a mistake."""
+    try:
+        yield from read()
+    except MalformedError as error:
+        raise FileFormatError(f"{path}: {error}. {_CURES}") from None
+
+
+def _read_cachy(path: Path, recorded: float, partition: str) -> Iterator[Finding]:
+    from askonce.exchange.cachy import read_lines
+
+    with path.open("rb") as file:
+        yield from _told(path, partial(read_lines, file, recorded, partition))
+
+
+def _read_store(path: Path) -> Iterator[Finding]:
+    try:
+        storage = open_storage(path)
+        try:
+            yield from findings_in(storage)
+        finally:
+            storage.close()
+    except StorageError as error:
+        raise FileFormatError(f"{path}: {error}") from error
+
+
+def findings_in(storage: Storage, where: Filter = Filter()) -> Iterator[Recorded]:
+    """Yield every take of a storage's entries, in the order of recording."""
+    for entry in oldest_first(storage, where):
+        for take in entry.takes:
+            yield Recorded(f"entry {entry.question.key.hex()[:12]}", entry.question, take)
+
+
+def oldest_first(storage: Storage, where: Filter = Filter()) -> Iterable[Entry]:
+    """Return entries in the order of recording, so that a copy is listed as the original is.
+
+    Beyond what is good to hold in memory they come as the storage has them, the latest first.
+    """
+    found = storage.entries(where)
+    return reversed(list(found)) if storage.totals().size <= _HELD else found
