@@ -96,9 +96,13 @@ class CachyLookup(NamedTuple):
         where it does not (speech, downloads), the answer is the same either way.
         """
         url, accept, body = self._normal()
-        flags = ("True", "False") if self._is_streamed() else ("False", "True")
-        texts = (f"{url}{flag}{accept}{body}".encode("utf-8", "surrogateescape") for flag in flags)
-        return tuple(imported_key(hashlib.sha256(text).hexdigest()[:8], self.question.partition) for text in texts)
+        beginnings = [f"{url}True", f"{url}False"]
+        if self._is_streamed():  # Mistral's SDK adds a fragment to the URL, which cachy sees and a server does not
+            beginnings.insert(1, f"{url}#streamTrue")
+        else:
+            beginnings.reverse()
+        texts = [f"{one}{accept}{body}".encode("utf-8", "surrogateescape") for one in beginnings]
+        return tuple(imported_key(hashlib.sha256(one).hexdigest()[:8], self.question.partition) for one in texts)
 
     def _normal(self) -> tuple[str, str, str]:
         request, raw = self.request, self.body

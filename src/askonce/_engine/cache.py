@@ -268,7 +268,7 @@ class Cache:
         return CachyLookup(call.request, call.body.sent, call.question)
 
     def replay(self, call: Call, take: Take, imported: Key | None = None) -> Answer:
-        """Return a recorded answer as this caller can read it, and count the hit; `imported` is the key of such."""
+        """Return a recorded answer as this caller can read it, and count the hit (`imported`: under that key)."""
         self._count_hit(call, take, time.time(), imported)
         answer = fit(call, take.answer)
         if self.settings.debug:
