@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
-from askonce._core.entry import Key
 from askonce._core.messages import Answer, Chunk, Head, Headers
-from askonce.exchange.finding import Finding, Recorded, Skipped
-from askonce.exchange.message import Asked, Reader
+from askonce.exchange.finding import Finding
+from askonce.exchange.message import Asked, Reader, Turns
 from askonce.exchange.node import MalformedError, Node
 
 _EXPANSION = 20  # times its size that a file may come to through aliases
@@ -23,7 +21,7 @@ def read_interactions(cassette: Node, size: int, recorded: float, reader: Reader
     if isinstance(cassette.value, list):
         raise MalformedError("a cassette from before vcrpy 1.0. Run `python -m vcr.migration` on it first")
     budget = _EXPANSION * size
-    times: Counter[tuple[Key, str | None]] = Counter()
+    turns = Turns()
     for number, interaction in enumerate(cassette["interactions"].items(), 1):
         place = f"entry {number}"
         request = interaction["request"]
@@ -39,13 +37,7 @@ def read_interactions(cassette: Node, size: int, recorded: float, reader: Reader
             raise MalformedError(
                 f"{place}: through aliases the file comes to more than {_EXPANSION} times its size"
             )
-        found = reader.read(place, asked, answer, recorded)
-        if isinstance(found, Recorded):
-            name = (found.question.key, found.take.seed)
-            times[name] += 1
-            if times[name] > 1:
-                found = Skipped(place, asked.title, "asked before in this file")
-        yield found
+        yield turns.place(reader.read(place, asked, answer, recorded))
 
 
 def _headers(node: Node) -> Headers:

@@ -23,7 +23,7 @@ from askonce._core.entry import Entry, Key, Question, Take
 from askonce._core.key import question_key
 from askonce._core.messages import Answer, Chunk, Head, Headers, Usage
 from askonce.exchange.finding import Finding, Recorded, Skipped
-from askonce.exchange.message import Asked, Reader, whole
+from askonce.exchange.message import Asked, Reader, Turns, whole
 from askonce.exchange.node import Node
 
 _LATEST = 1e11  # Unix seconds; some three thousand years from now
@@ -40,6 +40,7 @@ def read_archive(archive: Node, reader: Reader) -> Iterator[Finding]:
     Raises:
         MalformedError: when it is none.
     """
+    turns = Turns()
     for number, entry in enumerate(archive["log"]["entries"].items(), 1):
         place = f"entry {number}"
         if not entry["_askonce"].is_missing:
@@ -56,11 +57,10 @@ def read_archive(archive: Node, reader: Reader) -> Iterator[Finding]:
             headers=_headers(request["headers"]), body=b"" if post.is_missing else _encoded(post, "text")
         )
         answer = _answer(entry)
-        yield (
-            Skipped(place, asked.title, answer)
-            if isinstance(answer, str)
-            else reader.read(place, asked, answer, _began(entry))
-        )
+        if isinstance(answer, str):
+            yield Skipped(place, asked.title, answer)
+        else:
+            yield turns.place(reader.read(place, asked, answer, _began(entry)))
 
 
 def _headers(node: Node) -> Headers:
@@ -141,6 +141,7 @@ def _read_own(place: str, entry: Node) -> Finding:
         own["recorded"].number(0, _LATEST),
         None if seed.is_missing else seed.text(),
         None if ttl.is_missing else ttl.number(0, _LATEST),
+        own["slot"].whole(0, 1 << 31),
     )
     return Recorded(place, question, take)
 
@@ -275,6 +276,7 @@ def _own(question: Question, take: Take) -> dict[str, Any]:
         "partition": question.partition,
         "recorded": take.recorded,
         "seed": take.seed,
+        "slot": take.slot,
         "ttl": take.ttl,
         "http": answer.head.http_version.decode("latin-1"),
         "head_at": round(answer.head_at * 1e6),

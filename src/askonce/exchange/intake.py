@@ -80,7 +80,7 @@ def take_in(
             question, take = finding.question, finding.take
             if question.provider == CACHY and not is_marked:
                 is_marked = True
-                _mark(storage)
+                _mark(storage, take.recorded)
             fate = _settle(storage, question, take, on_conflict, dry_run=dry_run)
             if fate in (Fate.KEPT, Fate.REPLACED):
                 intake.conflicts.append(finding.place)
@@ -104,18 +104,19 @@ def _settle(storage: Storage, question: Question, take: Take, on_conflict: OnCon
 
 def _namesake(storage: Storage, question: Question, take: Take) -> Take | None:
     """Return the recorded take that has the place of this one."""
-    return next((one for one in storage.takes(question.key) if one.seed == take.seed), None)
+    place = (take.seed, take.slot)
+    return next((one for one in storage.takes(question.key) if (one.seed, one.slot) == place), None)
 
 
 def _same(one: Take, other: Take) -> bool:
     return pack(one.answer) == pack(other.answer)
 
 
-def _mark(storage: Storage) -> None:
+def _mark(storage: Storage, recorded: float) -> None:
     """Let caches know that there are answers of cachy's to look for."""
     from askonce._core.cachy import MARK, MARK_TAKE
 
-    storage.add(MARK, MARK_TAKE)
+    storage.add(MARK, MARK_TAKE._replace(recorded=recorded))
 
 
 def _refuse_conflicts(source: Source, storage: Storage, findings: Iterable[Finding]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from contextvars import Context
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from askonce._core.coding import CODINGS, coding_of
 from askonce._core.controls import Mode
-from askonce._core.entry import Take
+from askonce._core.entry import Key, Take
 from askonce._core.messages import Answer, Headers, Request
 from askonce._core.tape import Tape
 from askonce._engine.cache import Cache, Match
@@ -70,6 +71,20 @@ class Reader:
     def _match(self, request: Request) -> Match | None:
         origin = (request.method, request.scheme, request.host, request.port, request.target)
         return self._cache.match(*origin)
+
+
+class Turns:
+    """Give the answers to one question, in the order in which a file has them, their slots."""
+
+    def __init__(self) -> None:
+        self._count: Counter[tuple[Key, str | None]] = Counter()
+
+    def place(self, found: Finding) -> Finding:
+        if isinstance(found, Skipped):
+            return found
+        name = (found.question.key, found.take.seed)
+        self._count[name] += 1
+        return found._replace(take=found.take._replace(slot=self._count[name] - 1))
 
 
 def _request(asked: Asked) -> Request:

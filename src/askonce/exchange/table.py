@@ -26,6 +26,7 @@ class Row(NamedTuple):
     model: str
     partition: str
     seed: str | None
+    slot: int
     url: str
     parameters: str
     prompt: str
@@ -58,6 +59,7 @@ def rows(entry: Entry) -> Iterator[Row]:
             question.model,
             question.partition,
             take.seed,
+            take.slot,
             question.url,
             given,
             prompt,
