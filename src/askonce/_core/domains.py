@@ -38,12 +38,15 @@ class Route(NamedTuple):
         return re.fullmatch(self.pattern, path)
 
 
+ANY_PORT = 0
+
+
 class Domain(NamedTuple):
     """A provider's host and the paths on it that are generation.
 
     `host` is exact, in lower case; a `*` stands for one run of characters without a dot (Azure's resource,
-    Bedrock's region). `port` None is the scheme's own port. `prefix` is a path that all its routes begin with.
-    `provider` is empty where only the route's dialect tells whose format is spoken.
+    Bedrock's region). `port` None is the scheme's own port, ANY_PORT any. `prefix` is a path that all its
+    routes begin with. `provider` is empty where only the route's dialect tells whose format is spoken.
     """
 
     provider: str
@@ -310,7 +313,9 @@ class Domains:
         return found
 
     def _search(self, scheme: str, host: str, port: int | None) -> tuple[Domain, ...]:
-        ports = {port, None, _default_port(scheme)} if port in (None, _default_port(scheme)) else {port}
+        ports = {port, ANY_PORT}
+        if port in (None, _default_port(scheme)):
+            ports |= {None, _default_port(scheme)}
         found = [d for one in ports for d in self._exact.get((host, one), ())]
         return tuple(found + [d for d in self._patterns if d.port in ports and _is_like(host, d.host)])
 

@@ -122,7 +122,7 @@ class Cache:
         self._steady: LRU[bytes, tuple[Call, Take, Answer, float | None]] = LRU(_CALLS)
         self._calls: LRU[Request, Call] = LRU(_CALLS)
         self._bodies: LRU[tuple[str, bytes], Body] = LRU(_CALLS)
-        self._log = log or _print_line
+        self.log = log or _print_line
 
     def __repr__(self) -> str:
         return f"<askonce {self.settings.mode} {self.settings.store}>"
@@ -371,7 +371,7 @@ class Cache:
             if isinstance(call, Call):
                 model = f" {call.question.model}" if call.question.model else ""
                 call = f"{call.request.method} {call.request.host}{call.request.path}{model}"
-            self._log(f"askonce {outcome:<8} {call}: {why}")
+            self.log(f"askonce {outcome:<8} {call}: {why}")
 
 
 def fit(call: Call, answer: Answer) -> Answer:

@@ -1,0 +1,1 @@
+"""Other caches' names, with what they do done by askonce: a program changes one word of its imports."""
