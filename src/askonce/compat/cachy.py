@@ -3,8 +3,8 @@
 A `cachy.jsonl` that is there goes on answering, by cachy's own rule. What is new is recorded as askonce does, in
 `.askonce/cache.db` beside it; the file itself is left as it is.
 
-Two things differ. Of the hosts in `doms` only LLM calls are cached, no listing of models or files. And the providers
-that askonce knows are cached also when `doms` does not name them.
+Two things differ. Of the hosts in `doms` only LLM calls are cached, no listing of models or files. And the
+providers that askonce knows are cached also when `doms` does not name them.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def _request_body(node: Node) -> bytes:
     if value is None:
         return b""
     if isinstance(value, dict):  # a file (`state` begins with its content) or an iterator (`args` has its pieces)
-        parts = value.get("state", value.get("args"))
+        parts = value.get("args", value.get("state"))
         value = parts[0] if isinstance(parts, list) and parts else parts
     if isinstance(value, list):
         return b"".join([Node(one, node.path).raw() for one in value])

@@ -1,0 +1,3 @@
+"""A way to run commands."""
+
+from tests.cli.conftest import run as run
