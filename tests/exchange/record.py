@@ -19,7 +19,13 @@ from tests.sdks.calls import CALLS, load
 
 SDKS = ("openai", "anthropic", "gemini", "mistral")
 # A call of each kind, streamed and not; cassettes in JSON can hold text alone.
-TEXT = ("*.chat.plain.sync", "*.chat.stream.sync", "*.messages.*m.sync", "*.tools.stream.sync", "*.generate.*m.sync")
+TEXT = (
+    "*.chat.plain.sync",
+    "*.chat.stream.sync",
+    "*.messages.*m.sync",
+    "*.tools.stream.sync",
+    "*.generate.*m.sync",
+)
 ALL = (*TEXT, "*.messages.plain.sync", "*.embeddings.*.sync", "*.images.url.sync", "*.transcriptions.text.sync")
 
 
@@ -63,7 +69,9 @@ def around(how: str, url: str, path: Path) -> Iterator[None]:
     else:
         import vcr
 
-        recorder = vcr.VCR(serializer="json" if how == "json" else "yaml", decode_compressed_response=how != "yaml")
+        recorder = vcr.VCR(
+            serializer="json" if how == "json" else "yaml", decode_compressed_response=how != "yaml"
+        )
         with recorder.use_cassette(path, record_mode="all"):
             yield
 

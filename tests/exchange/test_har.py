@@ -6,7 +6,6 @@ import base64
 import gzip
 import io
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,7 +54,10 @@ def test_base64() -> None:
     """A body in base64 is its bytes, of the request too."""
     content = {"size": len(BODY), "text": base64.b64encode(BODY).decode(), "encoding": "base64"}
     one = exchange(content=content)
-    one["request"]["postData"] = {"text": base64.b64encode(json.dumps(chat()).encode()).decode(), "encoding": "base64"}
+    one["request"]["postData"] = {
+        "text": base64.b64encode(json.dumps(chat()).encode()).decode(),
+        "encoding": "base64",
+    }
     found = only(one)
     assert BODY == found.take.answer.body
     assert question(chat()) == found.question

@@ -71,9 +71,7 @@ def test_one_word_changed(runs: tuple[Path, list[Results], list[Results], Result
     assert (folder / ".askonce" / "cache.db").exists()
 
 
-def test_imported_from_cachy_is_said(
-    runs: tuple[Path, list[Results], list[Results], Results], run: Run
-) -> None:
+def test_imported_from_cachy_is_said(runs: tuple[Path, list[Results], list[Results], Results], run: Run) -> None:
     """The listing says of such an entry that it is imported, and it is found by cachy's own key."""
     folder, *_ = runs
     key = json.loads((folder / "cachy.jsonl").read_text().splitlines()[0])["key"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections import Counter
@@ -40,8 +41,8 @@ _LISTED = 12
 )
 @click.option(
     "--on-conflict",
-    type=click.Choice([*OnConflict]),
-    default=OnConflict.KEEP,
+    type=click.Choice([one.value for one in OnConflict]),
+    default=OnConflict.KEEP.value,
     show_default=True,
     help="What to do where another answer is recorded: keep it, replace it, or fail before anything is imported.",
 )
@@ -245,6 +246,10 @@ def export(*, file: Path | None, store: str | None, where: Filter, shape: str | 
     with opened(store) as storage, _progress(quiet=path is None) as follow:
         entries = oldest_first(storage, where)
         if path is None:
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                sys.stdout.reconfigure(
+                    encoding="utf-8", newline="\n"
+                )  # it is a file's content, whatever the terminal
             for _ in write_text(entries, sys.stdout, wanted, __version__):
                 pass
             return

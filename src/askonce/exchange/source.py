@@ -64,9 +64,9 @@ def open_source(path: Path, settings: Settings) -> Source:
         return Source(path, Format.STORE, partial(_read_store, path), is_checked_first=False)
     first = start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     line = _first_line(path) if first == b"{" else None
-    if line is not None and not {"log", "interactions"} & line.keys():
-        if {"key", "response"} <= line.keys():
-            return Source(path, Format.CACHY, partial(_read_cachy, path, recorded, settings.partition))
+    if line is not None and {"key", "response"} <= line.keys():
+        return Source(path, Format.CACHY, partial(_read_cachy, path, recorded, settings.partition))
+    if line is not None and {"asked", "answered"} <= line.keys():
         return Source(path, Format.STORE, partial(_read_store, path), is_checked_first=False)
     return _whole_file(path, is_json=first in (b"{", b"["), recorded=recorded, reader=reader)
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO, get_type_hints
 
 from askonce._core.entry import Entry, Take
 from askonce._core.transcript import Turn, answered, asked, parameters, plain
@@ -96,8 +96,8 @@ def _moment(take: Take) -> datetime:
 
 
 def write_csv(entries: Iterable[Entry], file: TextIO) -> Iterator[Entry]:
-    """Write entries as CSV (RFC 4180, in UTF-8); yield each when it is written."""
-    writer = csv.writer(file)
+    """Write entries as CSV; yield each when it is written."""
+    writer = csv.writer(file, lineterminator="\n")
     writer.writerow(Row._fields)
     for entry in entries:
         for row in rows(entry):
@@ -122,13 +122,8 @@ def write_parquet(entries: Iterable[Entry], path: Path) -> Iterator[Entry]:
         raise FileFormatError(
             f"{path}: writing Parquet needs pyarrow. Run pip install 'askonce[parquet]', or write a .csv."
         ) from None
-    columns = {
-        "int": pa.int64(),
-        "float": pa.float64(),
-        "datetime": pa.timestamp("us", tz="UTC"),
-    }
-    kinds = Row.__annotations__
-    schema = pa.schema([(name, columns.get(kinds[name], pa.string())) for name in Row._fields])
+    columns = {int: pa.int64(), float: pa.float64(), datetime: pa.timestamp("us", tz="UTC")}
+    schema = pa.schema([(name, columns.get(kind, pa.string())) for name, kind in get_type_hints(Row).items()])
     with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
         group: list[dict[str, Any]] = []
         for entry in entries:
