@@ -40,7 +40,7 @@ def test_import(run: Run, files: list[Path], store: Path, tmp_path: Path) -> Non
     expected = f"""\
 {tmp_path}/chat.yaml: vcrpy cassette, 1 imported, 3 skipped
 {tmp_path}/browser.har: HAR, 1 kept as it was
-{tmp_path}/cachy.jsonl: cachy.jsonl, 1 imported
+{tmp_path}/cachy.jsonl: cachy's file, 1 imported
 
 PROVIDER  MODEL             IMPORTED  KEPT AS IT WAS
 cachy     gpt-5-2025-08-07         1               0

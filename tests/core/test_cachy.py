@@ -20,9 +20,11 @@ from askonce._core.rotation import Repeat
 from tests.core.building import CHAT, headers, question, request, take
 
 NOISE = (
-    "/ipykernel_12/345.py", "<ipython-input-7-ab12>", "/var/folders/x|y/z", "/tmp/tmpabc", "ipykernel_9", "0xDEADBEEF",
-    "line 7, in", '"prompt_cache_key" : "me"', "plain", "café", "\ud800", "\n",
+    "/ipykernel_12/345.py", "<ipython-input-7-ab12>", "/var/folders/x|y/z", "/tmp/tmpabc", "ipykernel_9",
+    "0xDEADBEEF", "line 7, in", '"prompt_cache_key" : "me"', "plain", "café", "\ud800", "\n",
 )  # fmt: skip
+FORM = "multipart/form-data; boundary="
+LETTERS = st.characters(codec="utf-8")
 words = st.lists(st.sampled_from(NOISE) | st.text(max_size=5), max_size=4).map("".join)
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | words,
@@ -46,10 +48,10 @@ def lookup(asked: Request, model: str = "gpt-5", **more: Any) -> CachyLookup:
 
 @given(
     st.sampled_from(["https://api.openai.com/v1/chat/completions", "http://127.0.0.1:8000/v1/x%20y", "https://[::1]/v1"]),
-    st.lists(st.tuples(st.sampled_from(["key", "alt", "b"]), st.text(st.characters(codec="utf-8"), max_size=4)), max_size=3),
+    st.lists(st.tuples(st.sampled_from(["key", "alt", "b"]), st.text(LETTERS, max_size=4)), max_size=3),
     values,
     st.booleans(),
-    st.sampled_from(["application/json", "text/plain", 'multipart/form-data; boundary="abc"', "multipart/form-data; boundary=abc"]),
+    st.sampled_from(["application/json", "text/plain", FORM + '"abc"', FORM + "abc"]),
     st.sampled_from(["", "application/json", "*/*"]),
 )  # fmt: skip
 def test_keys_are_those_that_cachy_makes(

@@ -53,7 +53,7 @@ def completion(text: str = "hello") -> dict[str, Any]:
 
 
 def interaction(body: Any = None, answer: Any = None, **changes: Any) -> dict[str, Any]:
-    """Return an interaction of a cassette, as plain values; `changes` go to the response, or to `uri` and `method`."""
+    """Return an interaction of a cassette; `changes` go to the response, or to its `uri` and `method`."""
     request = {
         "method": changes.pop("method", "POST"),
         "uri": changes.pop("uri", URL),
@@ -78,7 +78,7 @@ def write_cassette(path: Path, interactions: Iterable[Any]) -> Path:
 
 
 def exchange(body: Any = None, answer: Any = None, **changes: Any) -> dict[str, Any]:
-    """Return an entry of a HAR file as a browser writes it; `changes` go to the response or the request's `url`."""
+    """Return an entry of a HAR file as a browser writes it; `changes` go to the response or the `url`."""
     text = json.dumps(completion()) if answer is None else answer
     request = {
         "method": "POST",

@@ -1,3 +1,5 @@
 """A way to run commands."""
 
-from tests.cli.conftest import run as run
+from tests.cli.conftest import run
+
+__all__ = ["run"]

@@ -1,4 +1,4 @@
-"""Record with another cache, or replay with askonce, in a process of its own; print what each call returned as JSON.
+"""Record with another cache, or replay with askonce, in a process of its own; print what each call returned.
 
     python -m tests.exchange.record URL HOW=PATH [HOW=PATH …]
 

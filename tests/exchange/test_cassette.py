@@ -30,6 +30,7 @@ from tests.exchange.building import (
 )
 
 SETTINGS = read_settings({}, environ={})
+ASKED = "POST https://api.openai.com"
 TEXT = json.dumps(completion())
 CODED = {"Content-Type": [JSON], "content-encoding": ["gzip"]}
 
@@ -143,19 +144,19 @@ def said(take: Take) -> str:
         ({"uri": "file:///etc/passwd"}, "POST file:///etc/passwd", "not a URL"),
         ({"uri": "https://[broken/"}, "POST", "not a URL"),
         ({"uri": "https://api.openai.com:port/"}, "POST", "not a URL"),
-        ({"status": {"code": 429, "message": "Slow down"}}, URL_SHOWN := "POST https://api.openai.com", "status 429"),
-        ({"answer": '{"choices": ['}, URL_SHOWN, "not the JSON it says it is"),
-        ({"answer": ""}, URL_SHOWN, "empty"),
-        ({"headers": {"Content-Type": [JSON], "content-length": ["9999"]}}, URL_SHOWN, "of 9999 bytes"),
-        ({"headers": CODED, "answer": gzip.compress(TEXT.encode())[:-9]}, URL_SHOWN, "the content-encoding is cut off"),
+        ({"status": {"code": 429, "message": "Slow down"}}, ASKED, "status 429"),
+        ({"answer": '{"choices": ['}, ASKED, "not the JSON it says it is"),
+        ({"answer": ""}, ASKED, "empty"),
+        ({"headers": {"Content-Type": [JSON], "content-length": ["9999"]}}, ASKED, "of 9999 bytes"),
+        ({"headers": CODED, "answer": gzip.compress(TEXT.encode())[:-9]}, ASKED, "the content-encoding is cut"),
         ({"headers": {"Content-Type": ["text/event-stream"]}, "answer": 'data: {"choices": [{"delta": {}}]}\n\n'},
-         URL_SHOWN, "the stream ended before its last event"),
+         ASKED, "the stream ended before its last event"),
         ({"body": json.dumps(chat(background=True)), "uri": "https://api.openai.com/v1/responses"},
-         URL_SHOWN, "its answer depends on state at the provider"),
+         ASKED, "its answer depends on state at the provider"),
     ],
 )  # fmt: skip
 def test_what_is_passed_over(tmp_path: Path, changes: dict[str, Any], what: str, reason: str) -> None:
-    """What is no generation, no success or not whole is not kept; it is named, without secrets, with the reason."""
+    """What is no generation, no success or not whole is passed over, with its name (no secrets) and the reason."""
     (found,) = read(write_cassette(tmp_path / "a.yaml", [interaction(**changes)]))
     assert isinstance(found, Skipped)
     assert found.what.startswith(what)

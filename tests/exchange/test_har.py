@@ -89,8 +89,8 @@ def test_what_matters_not_is_not_looked_at() -> None:
 
 @pytest.mark.parametrize(
     ("written", "version"),
-    [("HTTP/1.1", b"HTTP/1.1"), ("http/1.0", b"HTTP/1.0"), ("h2", b"HTTP/2"), ("HTTP/2.0", b"HTTP/2"), ("h3", b"HTTP/3"),
-     ("", b"HTTP/1.1"), ("unknown", b"HTTP/1.1")],
+    [("HTTP/1.1", b"HTTP/1.1"), ("http/1.0", b"HTTP/1.0"), ("h2", b"HTTP/2"), ("HTTP/2.0", b"HTTP/2"),
+     ("h3", b"HTTP/3"), ("", b"HTTP/1.1"), ("unknown", b"HTTP/1.1")],
 )  # fmt: skip
 def test_versions(written: str, version: bytes) -> None:
     """However a program writes HTTP's version, it is understood."""
@@ -189,7 +189,7 @@ def test_what_is_written_says_nothing_but_the_standard_to_others() -> None:
     assert {"startedDateTime", "time", "request", "response", "cache", "timings", "_askonce"} == entry.keys()
     assert "2001-09-09T01:46:39.000Z" == entry["startedDateTime"]
     assert 1000 == entry["time"] == sum(entry["timings"].values())
-    assert {"method", "url", "httpVersion", "cookies", "headers", "queryString", "headersSize", "bodySize", "postData"} \
-        == entry["request"].keys()  # fmt: skip
+    names = "method url httpVersion cookies headers queryString headersSize bodySize postData"
+    assert set(names.split()) == entry["request"].keys()
     assert chat() == json.loads(entry["request"]["postData"]["text"])
     assert completion() == json.loads(entry["response"]["content"]["text"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,9 +108,7 @@ def test_a_bomb_of_aliases_costs_nothing(bomb: str) -> None:
 
 def test_many_aliases_of_one_large_answer(tmp_path: Path) -> None:
     """A small file that aliases make into a large one is refused before it is worked through."""
-    lines = ["interactions:", "- &a"]
     text = write_cassette(tmp_path / "one.yaml", [interaction(answer="x" * 50_000)]).read_text()
-    lines += ["  " + line for line in text.splitlines()[2:-1]]
     content = text.splitlines()
     start = content.index("- request:")
     body = ["- &a", *("  " + line[2:] for line in content[start:] if not line.startswith("version"))]
@@ -137,7 +134,7 @@ def test_many_aliases_of_one_large_answer(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_line_of_cachys(tmp_path: Path, line: str, said: str) -> None:
-    """A torn line, a conflict marker or a wrong type is told with its line, and the good lines stay outside too."""
+    """A torn line, a conflict marker or a wrong type is told with its line; the good lines are not imported."""
     path = write_lines(tmp_path / "cachy.jsonl", [cachy_line()])
     path.write_text(path.read_text() + line + "\n")
     assert said in refused(path)
@@ -155,11 +152,14 @@ def test_what_is_no_file(tmp_path: Path, name: str) -> None:
     assert ("not there" if name == "nowhere.yaml" else "a folder") in refused(tmp_path / name)
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file without permission to read it is told."""
     path = written(tmp_path, "file", "interactions: []")
-    path.chmod(0)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)  # the tests may run as root, who may read everything
     assert "cannot be read" in refused(path)
 
 
@@ -188,9 +188,17 @@ def changed(value: Any, path: tuple[Any, ...], new: Any) -> Any:
     return value
 
 
-anything = st.sampled_from(
-    [..., None, True, -1, 0, 10**30, 1.5, float("nan"), float("-inf"), "", "x", "\ud800", "a\r\nb: c", [], [[]], {}, {"": {}}]
-) | st.recursive(st.none() | st.text(max_size=3), lambda inner: st.lists(inner, max_size=2), max_leaves=3)  # fmt: skip
+def attempt(file: Path) -> list[Finding] | str:
+    """Return what is found in a file, or the error that refuses it."""
+    try:
+        return list(open_source(file, SETTINGS).read())
+    except FileFormatError as error:
+        return str(error)
+
+
+NUMBERS = [-1, 0, 10**30, 1.5, float("nan"), float("-inf")]
+OTHERS = [..., None, True, "", "x", "\ud800", "a\r\nb: c", [], [[]], {}, {"": {}}]
+anything = st.sampled_from(NUMBERS + OTHERS) | st.lists(st.none() | st.text(max_size=3), max_size=2)
 
 CASSETTE = {"version": 1, "interactions": [FINE]}
 HAR = {"log": {"version": "1.2", "entries": [exchange()]}}
@@ -205,16 +213,12 @@ OURS = archive_of(whole_take())
 @given(data=st.data())
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_type_in_any_place(name: str, whole: Any, data: st.DataObject, tmp_path: Path) -> None:
-    """Whatever is put in whatever place of a file, it is imported, passed over, or refused with the file's name."""
+    """Whatever is put wherever in a file, it is imported, passed over, or refused with the file's name."""
     path = data.draw(st.sampled_from(list(places(whole))))
     file = tmp_path / name
     file.write_text(json.dumps(changed(whole, path, data.draw(anything))) + "\n", encoding="utf-8")
-    findings: list[Finding] | None = None
-    try:
-        findings = list(open_source(file, SETTINGS).read())
-    except FileFormatError as error:
-        assert str(file) in str(error)
-    assert findings is None or len(findings) <= 1
+    found = attempt(file)
+    assert str(file) in found if isinstance(found, str) else len(found) <= 1
 
 
 @given(cut=st.integers(0, 4000))
@@ -229,10 +233,9 @@ def test_a_file_torn_anywhere(name: str, cut: int, tmp_path: Path) -> None:
         write_cassette(file, [interaction(), interaction()])
     whole = file.read_bytes()
     file.write_bytes(whole[:cut])
-    try:
-        findings = list(open_source(file, SETTINGS).read())
-    except FileFormatError as error:
-        assert str(file) in str(error)
-        return
-    assert cut >= len(whole) or name == "a.yaml"
-    assert len(findings) <= 2
+    found = attempt(file)
+    if isinstance(found, str):
+        assert str(file) in found
+    else:
+        assert cut >= len(whole) or name == "a.yaml"
+        assert len(found) <= 2

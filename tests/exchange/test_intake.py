@@ -71,9 +71,7 @@ def test_conflicts(tmp_path: Path, before: Path, on_conflict: str, fate: Fate, l
 def test_a_conflict_that_is_to_fail(tmp_path: Path, before: Path) -> None:
     """When conflicts are to fail nothing of the file is imported, and the places are named."""
     path = write_cassette(tmp_path / "new.yaml", answers("new", "same", "fresh"))
-    with pytest.raises(
-        FileFormatError, match="other answers are recorded already for entry 1. Nothing of the file"
-    ):
+    with pytest.raises(FileFormatError, match="other answers are recorded already for entry 1"):
         import_file(path, before, on_conflict="fail")
     assert ["old", "same"] == texts_in(before)
 
@@ -212,3 +210,9 @@ def test_the_usual_look_up_is_one(store: Path) -> None:
             httpx2.post("https://api.openai.com/v1/chat/completions", json={"model": "gpt-5", "text": text})
     assert 1 == looked.count(MARK_KEY)
     assert 4 == len(looked)
+
+
+def test_an_empty_file_of_cachys(tmp_path: Path, store: Path) -> None:
+    """cachy makes an empty file before it has an answer."""
+    intake = import_file(write_lines(tmp_path / "cachy.jsonl", []), store)
+    assert (Format.CACHY, 0) == (intake.format, intake.count(*Fate))

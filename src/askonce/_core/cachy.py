@@ -21,7 +21,7 @@ from askonce._core.events import splitter_for
 from askonce._core.messages import Answer, Chunk, Head, Headers, Request
 
 _ASKED = b"(imported from cachy, whose file does not say what was asked)"
-_TOLD = b"This store holds answers imported from cachy; while this entry is here they are looked for."
+_MARKED = b"(while this is here, answers imported from cachy are looked for)"
 _NORMAL = tuple(
     (re.compile(pattern), plain)
     for pattern, plain in (
@@ -53,7 +53,7 @@ def imported_question(cachy_key: str, partition: str, kind: str = "", model: str
     }
     head = canonical_json(form).encode()
     return Question(
-        imported_key(cachy_key, partition), head, _ASKED if cachy_key else b"", CACHY, kind, model, partition
+        imported_key(cachy_key, partition), head, _ASKED if cachy_key else _MARKED, CACHY, kind, model, partition
     )
 
 
@@ -78,7 +78,7 @@ def key_in_form(form: Any) -> Key | None:
 MARK = imported_question("", "", kind="mark")
 """Is recorded in a store that holds imported answers, under `MARK_KEY`."""
 
-MARK_TAKE = Take(Answer(Head(200, Headers(((b"content-type", b"text/plain"),))), 0.0, (Chunk(_TOLD, 0.0),)), 0.0)
+MARK_TAKE = Take(Answer(Head(200, Headers(((b"content-type", b"text/plain"),))), 0.0, (Chunk(b"-", 0.0),)), 0.0)
 
 
 class CachyLookup(NamedTuple):

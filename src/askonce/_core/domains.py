@@ -45,8 +45,8 @@ class Domain(NamedTuple):
     """A provider's host and the paths on it that are generation.
 
     `host` is exact, in lower case; a `*` stands for one run of characters without a dot (Azure's resource,
-    Bedrock's region). `port` None is the scheme's own port, ANY_PORT any. `prefix` is a path that all its
-    routes begin with. `provider` is empty where only the route's dialect tells whose format is spoken.
+    Bedrock's region). `port` None is the scheme's own port, 0 any. `prefix` is a path that all its routes
+    begin with. `provider` is empty where only the route's dialect tells whose format is spoken.
     """
 
     provider: str

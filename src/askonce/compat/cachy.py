@@ -19,6 +19,7 @@ from askonce._core.domains import ANY_PORT, Domain, Domains, parse_domain
 from askonce._engine.cache import Cache
 from askonce.errors import AskonceError
 from askonce.notices import warn_once
+from askonce.settings import read_settings
 
 __all__ = ["cachy", "disable_cachy", "doms", "enable_cachy", "no_cachy"]
 
@@ -106,7 +107,7 @@ def _store(folder: Path) -> Path:
 def _domains(doms: Iterable[str]) -> list[Domain]:
     """Return the hosts that askonce does not know; cachy matches one without a port at any port."""
     known = Domains()
-    found = []
+    found = list(read_settings({}).domains)  # what ASKONCE_DOMAINS names
     for text in doms:
         domain = parse_domain(text)
         if domain.port is None and known.find("https", domain.host, None):
@@ -128,7 +129,6 @@ def _take_in(folder: Path, hdrs: Iterable[str] | None) -> None:
     if not state[0] or (_taken_in.get(path.resolve()) == state and _store(folder).exists()):
         return
     from askonce.exchange import open_source, take_in
-    from askonce.settings import read_settings
     from askonce.storage import open_storage
 
     try:

@@ -27,7 +27,7 @@ class Format(StrEnum):
     """What a file can be."""
 
     STORE = "askonce store"
-    CACHY = "cachy.jsonl"
+    CACHY = "cachy's file"
     CASSETTE = "vcrpy cassette"
     HAR = "HAR"
 
@@ -64,9 +64,10 @@ def open_source(path: Path, settings: Settings) -> Source:
         return Source(path, Format.STORE, partial(_read_store, path), is_checked_first=False)
     first = start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     line = _first_line(path) if first == b"{" else None
-    if line is not None and {"key", "response"} <= line.keys():
+    # By its name only where the first line tells nothing: it is empty, torn, or a mark of a merge conflict.
+    if {"key", "response"} <= line.keys() if line else path.name == "cachy.jsonl":
         return Source(path, Format.CACHY, partial(_read_cachy, path, recorded, settings.partition))
-    if line is not None and {"asked", "answered"} <= line.keys():
+    if {"asked", "answered"} <= line.keys() if line else path.suffix == ".jsonl":
         return Source(path, Format.STORE, partial(_read_store, path), is_checked_first=False)
     return _whole_file(path, is_json=first in (b"{", b"["), recorded=recorded, reader=reader)
 
