@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from askonce._core.entry import Entry
+from askonce._core.entry import Entry, Question, Take
 from askonce.exchange import Intake, OnConflict, open_source, take_in
 from askonce.settings import read_settings
-from askonce.storage import open_storage
+from askonce.storage import Storage, open_storage
 
 URL = "https://api.openai.com/v1/chat/completions"
 JSON = "application/json"
@@ -35,6 +35,11 @@ def entries_of(store: Path) -> list[Entry]:
         return list(storage.entries())[::-1]
     finally:
         storage.close()
+
+
+def recorded_in(storage: Storage) -> set[tuple[Question, tuple[Take, ...]]]:
+    """Return the questions in a storage with their takes."""
+    return {(entry.question, entry.takes) for entry in storage.entries()}
 
 
 def chat(content: str = "hi", **more: Any) -> dict[str, Any]:

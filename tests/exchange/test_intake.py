@@ -22,6 +22,7 @@ from tests.exchange.building import (
     exchange,
     import_file,
     interaction,
+    recorded_in,
     write_cassette,
     write_har,
     write_lines,
@@ -140,7 +141,7 @@ def test_copies_into_any_storage(tmp_path: Path, before: Path, name: str) -> Non
     """What can be added to a storage and listed of one is all that copying needs."""
     storage: Storage = open_storage(name)
     take_in(open_source(before, read_settings({}, environ={})), storage)
-    assert set(entries_of(before)) == set(storage.entries())
+    assert recorded_in(open_storage(before)) == recorded_in(storage)
     storage.close()
 
 

@@ -230,9 +230,10 @@ def _intake_value(intake: Intake) -> dict[str, Any]:
 )
 @click.option("--force", is_flag=True, help="Write over a FILE that is there. A store is added to in any case.")
 def export(*, file: Path | None, store: str | None, where: Filter, shape: str | None, force: bool) -> None:
-    """Export what is recorded: another store, HAR, or a table of conversations.
+    """Export to another store, HAR, CSV or Parquet.
 
-    A store and a HAR file can be imported again without loss. A table (CSV, Parquet) has a row an answer. Without
+    A store and a HAR file can be imported again without loss. A table of conversations (CSV,
+    Parquet) has a row an answer. Without
     FILE, or with `-`, HAR or CSV goes to standard output.
     """
     from askonce import __version__
