@@ -232,9 +232,8 @@ def _intake_value(intake: Intake) -> dict[str, Any]:
 def export(*, file: Path | None, store: str | None, where: Filter, shape: str | None, force: bool) -> None:
     """Export to another store, HAR, CSV or Parquet.
 
-    A store and a HAR file can be imported again without loss. A table of conversations (CSV,
-    Parquet) has a row an answer. Without
-    FILE, or with `-`, HAR or CSV goes to standard output.
+    A store and a HAR file can be imported again without loss. A table of conversations (CSV, Parquet) has a row
+    an answer. Without FILE, or with `-`, HAR or CSV goes to standard output.
     """
     from askonce import __version__
     from askonce.exchange.outlet import Shape, shape_of, write_file, write_text
