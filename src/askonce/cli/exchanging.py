@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from askonce._core.entry import MARK_KEY
 from askonce.cli import render
 from askonce.cli.options import filter_options, json_option, opened, store_option
 from askonce.errors import AskonceError
@@ -264,6 +265,6 @@ def export(*, file: Path | None, store: str | None, where: Filter, shape: str | 
                 target.close()
         else:
             for entry in write_file(entries, path, wanted, __version__):
-                count += len(entry.takes)
+                count += len(entry.takes) if entry.question.key != MARK_KEY else 0
                 note(count)
     click.echo(f"Exported {render.count_text(count, 'answer')} to {path}.")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from askonce._core.entry import CACHY, Question, Take
+from askonce._core.entry import CACHY, MARK_KEY, Question, Take
 from askonce._core.record import pack
 from askonce.errors import FileFormatError, StorageError
 from askonce.exchange.finding import Finding, Recorded, Skipped
@@ -81,6 +81,8 @@ def take_in(
             if question.provider == CACHY and not is_marked:
                 is_marked = True
                 _mark(storage, take.recorded)
+            if question.key == MARK_KEY:  # no answer, but a sign that there are some
+                continue
             fate = _settle(storage, question, take, on_conflict, dry_run=dry_run)
             if fate in (Fate.KEPT, Fate.REPLACED):
                 intake.conflicts.append(finding.place)
