@@ -81,6 +81,14 @@ def test_import_dry_run(run: Run, files: list[Path], store: Path) -> None:
     assert not store.exists()
 
 
+def test_a_hint_for_an_unknown_provider(run: Run, store: Path, tmp_path: Path) -> None:
+    """Where nothing in a file is a known provider's, it is said how to name one."""
+    path = write_cassette(tmp_path / "a.yaml", [interaction(uri="https://llm.example.com/v1/chat/completions")])
+    assert "Name it with --domains" in run("import", path, "--into", store).stdout
+    result = run("import", path, "--into", store, "--domains", "https://llm.example.com")
+    assert "1 imported" in result.stdout
+
+
 def test_a_bad_file_does_not_stop_the_others(run: Run, files: list[Path], store: Path, tmp_path: Path) -> None:
     """The good files are imported, the bad one is told, and the command fails."""
     bad = tmp_path / "bad.yaml"

@@ -144,6 +144,8 @@ def said(take: Take) -> str:
         ({"uri": "file:///etc/passwd"}, "POST file:///etc/passwd", "not a URL"),
         ({"uri": "https://[broken/"}, "POST", "not a URL"),
         ({"uri": "https://api.openai.com:port/"}, "POST", "not a URL"),
+        ({"uri": "https://me:SECRET@example.com/v1/models"}, "POST https://example.com", "not generation"),
+        ({"body": ""}, ASKED, "the request's body is not in the file"),
         ({"status": {"code": 429, "message": "Slow down"}}, ASKED, "status 429"),
         ({"answer": '{"choices": ['}, ASKED, "not the JSON it says it is"),
         ({"answer": ""}, ASKED, "empty"),

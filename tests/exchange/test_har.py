@@ -81,6 +81,15 @@ def test_what_is_passed_over(changes: dict[str, Any], reason: str) -> None:
     assert reason == found.reason
 
 
+def test_a_form_that_was_taken_apart() -> None:
+    """A browser that saves a form's fields, and not the body, has not saved the question."""
+    one = exchange(url="https://api.openai.com/v1/audio/transcriptions")
+    one["request"]["postData"] = {"mimeType": "multipart/form-data", "params": [{"name": "model", "value": "x"}]}
+    (found,) = read(one)
+    assert isinstance(found, Skipped)
+    assert "the request's body is not in the file" == found.reason
+
+
 def test_what_matters_not_is_not_looked_at() -> None:
     """A browser's file is full of other things; a mistake in one of them is nobody's concern."""
     (found,) = read({"request": {"method": "GET", "url": "https://example.com/"}, "response": None})

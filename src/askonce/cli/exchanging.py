@@ -189,6 +189,8 @@ def _print_skipped(done: list[Intake]) -> None:
     click.echo()
     rows = [[f"{count:,}", reason, *first[reason]] for reason, count in counts.most_common(_LISTED)]
     render.print_table(columns, rows)
+    if counts["not generation"] and not any(intake.fates for intake in done):
+        click.echo("\nIs one of these hosts a provider's? Name it with --domains.")
     if len(counts) > _LISTED:
         click.echo(f"and {len(counts) - _LISTED} more reasons; --json lists them all.")
 

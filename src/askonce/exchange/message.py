@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections import Counter
 from contextvars import Context
@@ -19,6 +20,7 @@ from askonce.settings import Settings
 from askonce.storage.memory import MemoryStorage
 
 _LARGEST = 256 << 20  # bytes that a compressed body may have when it is expanded
+_USER = re.compile(r"//[^/]*@")
 _CODED = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
 
 
@@ -32,8 +34,8 @@ class Asked(NamedTuple):
 
     @property
     def title(self) -> str:
-        """The method and the URL, without a query: it may hold a key."""
-        return f"{self.method} {self.url.partition('?')[0]}"
+        """The method and the URL, without a query or a user: they may hold a key."""
+        return f"{self.method} {_USER.sub('//', self.url.partition('?')[0], count=1)}"
 
 
 class Reader:
@@ -57,6 +59,8 @@ class Reader:
         match = self._match(request)
         if match is None:
             return Skipped(place, asked.title, "not generation")
+        if not asked.body:  # every question has one; a program may leave it out of what it saves
+            return Skipped(place, asked.title, "the request's body is not in the file")
         # In a context of its own: whoever imports may be inside `options(...)` or `bypass()`.
         call = Context().run(self._cache.begin, request, match)
         if isinstance(call, Answer):
