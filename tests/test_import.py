@@ -45,6 +45,7 @@ def test_import_is_lean() -> None:
     loaded = {name for name in modules_after("import askonce") if name.startswith("askonce.")}
     assert set() == {name for name in loaded if name.startswith(("askonce.cli", "askonce.testing"))}
     assert "askonce._core.transcript" not in loaded
+    assert set() == {name for name in loaded if name.startswith(("askonce._core.cachy", "askonce.exchange"))}
     assert "askonce.storage.sqlite" not in loaded
 
 

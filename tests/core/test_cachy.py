@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from cachy import core as original
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from askonce._core.cachy import MARK, CachyLookup, describe, imported_key, imported_question
@@ -46,6 +46,7 @@ def lookup(asked: Request, model: str = "gpt-5", **more: Any) -> CachyLookup:
     return CachyLookup(asked, asked.body, question({"model": model}, **more))
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["https://api.openai.com/v1/chat/completions", "http://127.0.0.1:8000/v1/x%20y", "https://[::1]/v1"]),
     st.lists(st.tuples(st.sampled_from(["key", "alt", "b"]), st.text(LETTERS, max_size=4)), max_size=3),

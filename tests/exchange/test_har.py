@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from askonce._core.entry import Entry, Take
@@ -158,6 +158,7 @@ bodies = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(bodies, st.sampled_from(["", "acme", "a/customer=b"]), st.lists(takes(), min_size=1, max_size=2))
 def test_a_round_trip_loses_nothing(body: dict[str, Any], partition: str, recorded: list[Take]) -> None:
     """Question and take come back the same: pieces, times, seed, slot, time to live, partition."""

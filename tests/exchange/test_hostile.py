@@ -211,7 +211,7 @@ OURS = archive_of(whole_take())
     ids=str,
 )
 @given(data=st.data())
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_type_in_any_place(name: str, whole: Any, data: st.DataObject, tmp_path: Path) -> None:
     """Whatever is put wherever in a file, it is imported, passed over, or refused with the file's name."""
     path = data.draw(st.sampled_from(list(places(whole))))
@@ -222,7 +222,7 @@ def test_any_type_in_any_place(name: str, whole: Any, data: st.DataObject, tmp_p
 
 
 @given(cut=st.integers(0, 4000))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @pytest.mark.parametrize("name", ["a.yaml", "a.json", "a.har"])
 def test_a_file_torn_anywhere(name: str, cut: int, tmp_path: Path) -> None:
     """Wherever a file breaks off, it is refused or what is left of it is whole; nothing half is kept."""
