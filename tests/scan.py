@@ -6,6 +6,7 @@ Every credential that a test uses holds the word SECRET, so that this finds it w
 from __future__ import annotations
 
 import base64
+import re
 import shutil
 import sqlite3
 import zlib
@@ -18,12 +19,17 @@ from urllib.parse import quote, quote_plus
 from tests.sdks.secrets import SECRETS
 
 WORD = "SECRET"
+_BASE64 = re.compile(rb"[A-Za-z0-9+/]{16,}")
 _SQLITE = b"SQLite format 3\0"
 
 
 def stores_in(folder: Path) -> list[Path]:
-    """Return the SQLite files under a folder."""
-    return [path for path in folder.rglob("*") if path.is_file() and _begins(path) == _SQLITE]
+    """Return the SQLite files and the text stores under a folder."""
+    return [path for path in folder.rglob("*") if path.is_file() and (_begins(path) == _SQLITE or _is_text(path))]
+
+
+def _is_text(path: Path) -> bool:
+    return path.suffix == ".jsonl" or path.parent.suffix == ".files"
 
 
 def _begins(path: Path) -> bytes:
@@ -40,7 +46,16 @@ def contents(store: Path) -> Iterator[bytes]:
         path = store.with_name(store.name + suffix)
         if path.exists():
             yield path.read_bytes()
-    yield from values(store)
+    yield from _texts(store) if _is_text(store) else values(store)
+
+
+def _texts(store: Path) -> Iterator[bytes]:
+    """Yield what the base64 in a text store stands for, as it is and expanded; the rest can be read as it is."""
+    for text in _BASE64.findall(store.read_bytes()):
+        data = base64.b64decode(text[: len(text) // 4 * 4])  # what is no base64 may look like it
+        yield data
+        yield from expanded(data)
+    yield from expanded(store.read_bytes())
 
 
 def values(store: Path) -> Iterator[bytes]:

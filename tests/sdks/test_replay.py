@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from askonce.storage import open_storage
 from askonce.testing import Received
 from tests.sdks.runs import SDKS, Results, Runs
 
@@ -60,6 +62,30 @@ def test_no_question_is_asked_twice(runs: Any, generation: str) -> None:
     asked = Counter(question(received) for received in runs(generation).received)
     assert [] == [name for name, count in asked.items() if count > 1]
     assert len(asked) < len(runs(generation).recorded)
+
+
+@pytest.mark.parametrize("generation", ["current", "openai2"])
+def test_a_text_store_gives_the_same_back(runs: Any, generation: str, tmp_path: Path) -> None:
+    """What the SDKs were answered goes through a text store byte for byte, chunk for chunk, most of it legibly."""
+    made, path = open_storage(runs(generation).store), tmp_path / "answers.jsonl"
+    entries = list(made.entries())
+    made.close()
+    text = open_storage(path)
+    assert all(text.add(entry.question, take) for entry in entries for take in entry.takes)
+    text.close()
+    again = open_storage(path)
+    for entry in entries:
+        for one, other in zip(entry.takes, again.takes(entry.question.key), strict=True):
+            assert one.answer.head == other.answer.head
+            assert one.answer.usage == other.answer.usage
+            assert [chunk.data for chunk in one.answer.chunks] == [chunk.data for chunk in other.answer.chunks]
+    again.close()
+    forms = Counter(form for line in path.read_text("utf-8").splitlines() for form in _forms(json.loads(line)))
+    assert forms["json"] + forms["events"] > 4 * (forms["base64"] + forms["file"] + forms["text"])
+
+
+def _forms(line: dict[str, Any]) -> set[str]:
+    return {"json", "events", "text", "base64", "file", "raw"} & line["answered"].keys()
 
 
 def test_the_generations_are_what_they_say(runs: Any) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,3 +54,13 @@ def sqlite(store: Path) -> Iterator[SQLiteStorage]:
     storage = SQLiteStorage(store)
     yield storage
     storage.close()
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """Return a folder that every user may enter."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    folder.chmod(0o755)
+    shutil.rmtree(folder)

@@ -16,7 +16,7 @@ from askonce._core.entry import Entry
 from askonce.storage import Filter, Storage, Totals, open_storage
 from tests.storage.conftest import ask, take
 
-STORAGES = ["memory", "sqlite"]
+STORAGES = ["memory", "sqlite", "jsonl"]
 _names = itertools.count()
 Open = Callable[..., Storage]
 
@@ -28,7 +28,11 @@ def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
 
     def open_new(**arguments: Any) -> Storage:
         name = f"contract-{next(_names)}"
-        urls = {"memory": f"memory:{name}", "sqlite": str(tmp_path / f"{name}.db")}
+        urls = {
+            "memory": f"memory:{name}",
+            "sqlite": str(tmp_path / f"{name}.db"),
+            "jsonl": str(tmp_path / f"{name}.jsonl"),
+        }
         opened.append(open_storage(urls[request.param], **arguments))
         return opened[-1]
 

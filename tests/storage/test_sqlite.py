@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import random
 import resource
-import shutil
 import signal
 import sqlite3
 import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
@@ -31,6 +29,7 @@ from askonce.storage import Filter, Totals, open_storage, pool
 from askonce.storage import sqlite as sqlite_storage
 from askonce.storage.migrations import APPLICATION_ID, STEPS
 from askonce.storage.sqlite import SQLiteStorage
+from tests.storage.children import forked, in_child
 from tests.storage.conftest import HEADERS, ask, take
 
 LONG = b"a long answer " * 400
@@ -271,40 +270,6 @@ def test_unknown_scheme() -> None:
 
 
 # --- Places where nothing can be written ----------------------------------------------------------------------
-
-
-def in_child(action: Callable[[], object]) -> str:
-    """Run in a forked child that is not root; return the result as text. A child that hangs is ended."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        signal.alarm(20)
-        try:
-            os.close(reader)
-            if os.getuid() == 0:
-                os.setgroups([])
-                os.setgid(65534)
-                os.setuid(65534)
-            result = repr(action())
-        except BaseException as error:  # it must not get into pytest's own code
-            result = f"{type(error).__name__}: {error}"
-        os.write(writer, result.encode())
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as pipe:
-        result = pipe.read().decode()
-    os.waitpid(child, 0)
-    return result
-
-
-@pytest.fixture
-def public() -> Iterator[Path]:
-    """Return a folder that every user may enter."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
-    yield folder
-    folder.chmod(0o755)
-    shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("left_open", [False, True])
@@ -632,16 +597,6 @@ def test_processes_that_read(sqlite: SQLiteStorage, store: Path) -> None:
     pipe.send(False)
     process.join()
     assert 0 == process.exitcode
-
-
-def forked(action: Callable[[], object]) -> str:
-    """Run in a forked child that keeps its user."""
-    uid = os.getuid
-    try:
-        os.getuid = lambda: 1
-        return in_child(action)
-    finally:
-        os.getuid = uid
 
 
 def test_fork(sqlite: SQLiteStorage) -> None:

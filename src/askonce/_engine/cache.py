@@ -111,6 +111,7 @@ class Cache:
             else storage
         )
         self._has_imported: bool | None = None
+        self._wants_plain = getattr(self.guard.storage, "wants_plain", False)
         self.meter = Meter()
         self.flights = Flights()
         self.tickets = Tickets()
@@ -219,6 +220,8 @@ class Cache:
         question = identify(
             request._replace(headers=headers), body, match.domain, match.route, controls.partition or ""
         )
+        if self._wants_plain and controls.mode is not Mode.OFF:
+            headers = _without_coding(headers)
         return Call(request, headers, body, match, question, controls)
 
     def _read_body(self, content_type: str, raw: bytes) -> Body:
@@ -395,6 +398,10 @@ def _partition(controls: Controls) -> str:
         return controls.partition or ""
     customer = f"customer={controls.customer}"
     return f"{controls.partition}/{customer}" if controls.partition else customer
+
+
+def _without_coding(headers: Headers) -> Headers:
+    return Headers((n, b"identity" if n.lower() == b"accept-encoding" else v) for n, v in headers)
 
 
 def _path(target: str) -> str:

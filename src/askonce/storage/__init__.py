@@ -16,6 +16,7 @@ __all__ = ["Filter", "Marks", "Storage", "Totals", "open_storage"]
 def open_storage(url: str | Path, *, max_size: int | None = None, memory: int = 32 << 20) -> Storage:
     """Open the storage that `url` names: `memory:`, `memory:name`, `sqlite:///path` or the path of a file.
 
+    A path that ends in `.jsonl` is a text store, any other an SQLite file.
     `max_size` bounds what it keeps and `memory` what it holds in memory, both in bytes.
 
     Raises:
@@ -38,6 +39,10 @@ def open_storage(url: str | Path, *, max_size: int | None = None, memory: int = 
         )
     if path.is_dir():
         raise SettingsError(f"store: {text!r} is a folder. Name a file in it, such as {str(path / 'cache.db')!r}.")
+    if path.suffix == ".jsonl" and not separator:
+        from askonce.storage.jsonl import JSONLStorage
+
+        return JSONLStorage(path, max_size=max_size, memory=memory)
     from askonce.storage.sqlite import SQLiteStorage
 
     return SQLiteStorage(path, max_size=max_size, memory=memory)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from askonce.errors import DamagedStoreError, NewerStoreError, StorageError
+from askonce.storage.disk import make_folder
 from askonce.storage.migrations import APPLICATION_ID, STEPS
 
 _BUSY_SECONDS = 2.0
@@ -156,7 +157,7 @@ class Pool:
     def make_folder(self) -> None:
         """Make the folder of the file, if there is none; raises StorageError where that cannot be done."""
         if not os.path.exists(self.path.parent):  # noqa: PTH110
-            _make_folder(self.path.parent)
+            make_folder(self.path.parent)
 
     def _open(self) -> Connection:
         self.make_folder()
@@ -187,18 +188,6 @@ def _identity(path: Path) -> int:
         return path.stat().st_ino
     except OSError:
         return 0
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if folder.name == ".askonce":
-            (folder / ".gitignore").write_text("*\n", encoding="ascii")
-    except OSError as error:
-        raise StorageError(
-            f"the folder {folder} cannot be made ({error.strerror or error}). "
-            "Name another place with store= or ASKONCE_STORE."
-        ) from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:
