@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from askonce import __version__
-from askonce.cli import demo, exchanging, keeping, listing, using
+from askonce.cli import demo, exchanging, keeping, listing, tidying, using
 from askonce.errors import AskonceError
 
 __all__ = ["main"]
@@ -49,6 +49,7 @@ for _command in (
     using.used,
     keeping.rm,
     keeping.prune,
+    tidying.tidy,
     exchanging.import_,
     exchanging.export,
 ):
