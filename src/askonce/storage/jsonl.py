@@ -346,7 +346,7 @@ class JSONLStorage:
             whole = [reading for reading in readings if reading is not None]
             if whole:
                 takes = tuple(reading.take for reading in whole)
-                yield spots, Entry(whole[-1].question, takes, self._hits.get(key, 0))
+                yield spots, Entry(whole[-1].question, takes, self._hits.get(key, 0), self._used.get(key, 0.0))
 
     def remove(self, keys: Iterable[Key]) -> int:
         if not self.path.exists():
