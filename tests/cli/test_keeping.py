@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from askonce._core.entry import Question, Take
+from askonce._core.messages import Usage
+from askonce.prices import price
 from askonce.storage import Storage, open_storage
 from askonce.storage.protocol import ModelTotals, sum_by_model
 from tests.cli.conftest import CACHE, CAPITAL, SPEECH, Run, answer, question
@@ -31,10 +33,11 @@ store     {recorded}
 holds     3 entries, 4 takes, SIZE
 answered  3 calls from the store
 saved     4.5 s of waiting, 75 tokens
+money     about $0.00012 saved
 
-PROVIDER   MODEL              ENTRIES  TAKES    SIZE  TOKENS    TOOK  HITS
+PROVIDER   MODEL              ENTRIES  TAKES    SIZE  TOKENS    TOOK  HITS     SAVED
 anthropic  claude-sonnet-4-5        1      1  SIZE         9  250 ms     0
-openai     gpt-5-mini               1      2  SIZE        50   2.8 s     3
+openai     gpt-5-mini               1      2  SIZE        50   2.8 s     3  $0.00012
 openai     tts-1                    1      1  SIZE         0  250 ms     0
 """
     assert _flat(expected) == _flat(result.stdout)
@@ -49,48 +52,50 @@ def test_stats_json(run: Run, recorded: Path) -> None:
     """The JSON of the statistics has these fields."""
     value = json.loads(run("stats", "--store", recorded, "--json").stdout)
     models = value.pop("models")
+    dollars = 3 * price("openai", "gpt-5-mini", Usage(5, 20))  # type: ignore[operator]
+    assert {"dollars": pytest.approx(dollars), "unpriced": [], "uncounted": 0} == value.pop("money_saved")
     assert value.pop("size") == sum(model.pop("size") for model in models)
     assert {
         "store": str(recorded), "entries": 3, "takes": 4, "hits": 3, "seconds_saved": 4.5, "tokens_saved": 75
     } == value  # fmt: skip
     assert {
         "provider": "openai", "model": "gpt-5-mini", "entries": 1, "takes": 2, "hits": 3, "input_tokens": 10,
-        "output_tokens": 40, "seconds": 2.75,
+        "output_tokens": 40, "seconds": 2.75, "input_saved": 15, "output_saved": 60, "cached_saved": 0,
+        "written_saved": 0, "uncounted": 0, "dollars_saved": pytest.approx(dollars, rel=0.01),
     } == models[1]  # fmt: skip
 
 
 def test_stats_of_some(run: Run, recorded: Path) -> None:
-    """With a filter only what matches is counted, and savings, which are the whole store's, are left out."""
+    """With a filter only what matches is counted, and what the whole store has saved is left out."""
     value = json.loads(run("stats", "--store", recorded, "--json", "--model", "gpt").stdout)
     assert (1, 2, 3) == (value["entries"], value["takes"], value["hits"])
     assert "seconds_saved" not in value
-    assert "saved" not in run("stats", "--store", recorded, "--model", "gpt").stdout
+    assert "waiting" not in run("stats", "--store", recorded, "--model", "gpt").stdout
 
 
 @pytest.mark.parametrize("url", ["memory:by-model", "cache.db"])
 def test_by_model(url: str) -> None:
     """Every storage sums up the same, each question once, however many takes it has."""
     storage: Storage = open_storage(url)
-    taken = answer(b'{"usage": {"prompt_tokens": 2, "completion_tokens": 3}}', b" ")
+    counts = {"prompt_tokens": 2, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 1}}
+    taken = answer(json.dumps({"usage": counts}).encode(), b" ")
     for i, model in enumerate(("a", "b", "b")):
         for seed in (None, "1"):
             storage.add(question(f"{i}", model), Take(taken, 0.0, seed))
+    storage.count_hit(question("0", "a").key, Take(taken, 0.0, "1"), 1.0)
     expected = [
-        ModelTotals("openai", model, n, 2 * n, 0, 0, 4 * n, 6 * n, 1.0 * n) for model, n in (("b", 2), ("a", 1))
+        ModelTotals("openai", "b", 2, 4, 0, 0, 8, 12, 2.0),
+        ModelTotals("openai", "a", 1, 2, 0, 1, 4, 6, 1.0, 2.0, 3.0, 1.0),
     ]
 
     def sizeless(rows: object) -> list[ModelTotals]:
         assert isinstance(rows, list)
         assert all(row.size > 0 for row in rows)
-        return [ModelTotals(r.provider, r.model, r.entries, r.takes, 0, *_rest(r)) for r in rows]
+        return [row._replace(size=0) for row in rows]
 
     assert expected == sizeless(list(storage.by_model())) == sizeless(sum_by_model(storage.entries()))
     assert sum(row.size for row in storage.by_model()) == storage.totals().size
     storage.close()
-
-
-def _rest(row: ModelTotals) -> tuple[int, int, int, float]:
-    return row.hits, row.input_tokens, row.output_tokens, row.seconds
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from askonce._core.entry import Question, Take
+from askonce._core.messages import Usage
 from askonce.cli.render import age_text, clean, clip, time_text
+from askonce.prices import price
 from askonce.storage import open_storage
 from tests.cli.conftest import CACHE, CAPITAL, SOUND, SPEECH, Run, question
 from tests.cli.conftest import answer as recorded_answer
@@ -20,10 +22,10 @@ def test_ls(run: Run, recorded: Path) -> None:
     """A listing is one line an entry, the newest first, under titles."""
     result = run("ls", "--store", recorded)
     expected = """\
-KEY           AGE  PARTITION  PROVIDER   KIND    MODEL              TAKES  HITS    SIZE  TOKENS  QUESTION
-6707955bb6d6   1h             openai     chat    gpt-5-mini             2     3   759 B      25  What is a cache?
-9e62e997a7ac   3d  acme       anthropic  chat    claude-sonnet-4-5      1     0   184 B       9  Capital of France?
-3e5680fa0b17   9d             openai     speech  tts-1                  1     0  5.0 KB          Hello there
+KEY           AGE  PARTITION  PROVIDER   KIND    MODEL              TAKES  HITS    SIZE  TOKENS      COST  QUESTION
+6707955bb6d6   1h             openai     chat    gpt-5-mini             2     3   759 B      25  $0.00004  What is a cache?
+9e62e997a7ac   3d  acme       anthropic  chat    claude-sonnet-4-5      1     0   184 B       9  $0.00005  Capital of France?
+3e5680fa0b17   9d             openai     speech  tts-1                  1     0  5.0 KB                    Hello there
 """
     assert (0, expected, "") == (result.exit_code, result.stdout, result.stderr)
 
@@ -67,6 +69,7 @@ def test_ls_json(run: Run, recorded: Path) -> None:
         "size": 759,
         "input_tokens": 5,
         "output_tokens": 20,
+        "dollars": pytest.approx(price("openai", "gpt-5-mini", Usage(5, 20))),
         "question": "What is a cache?",
     } == entry
 
@@ -114,6 +117,7 @@ with      temperature 0.2
 recorded  WHEN, 2h ago, take 1 of 2
 took      1.5 s for 380 B in 6 chunks, the first after 250 ms
 tokens    5 in, 20 out
+cost      about $0.00004
 answered  3 calls from the store
 
 headers of the request (those that identify it)

@@ -19,13 +19,18 @@ from askonce._core.usage import read_usage
         ({"usage": {"input_tokens": 3, "output_tokens": 4}}, (3, 4)),  # OpenAI Responses, Anthropic
         (
             {"usage": {"input_tokens": 3, "cache_read_input_tokens": 10, "cache_creation_input_tokens": 20}},
-            (33, 0),
+            (33, 0, 10, 20),
         ),
-        ({"usage": {"prompt_tokens": 3, "prompt_tokens_details": {"cached_tokens": 2}}}, (3, 0)),
+        ({"usage": {"prompt_tokens": 3, "prompt_tokens_details": {"cached_tokens": 2}}}, (3, 0, 2)),
+        ({"usage": {"input_tokens": 3, "input_tokens_details": {"cached_tokens": 2}}}, (3, 0, 2)),  # Responses
+        ({"usage": {"prompt_tokens": 9, "prompt_tokens_details": {"cache_write_tokens": 4}}}, (9, 0, 0, 4)),
+        ({"usage": {"prompt_tokens": 3, "prompt_cache_hit_tokens": 2}}, (3, 0, 2)),  # DeepSeek
+        ({"usage": {"prompt_tokens": 3, "prompt_tokens_details": None, "cached_tokens": 1}}, (3, 0, 1)),
+        ({"usageMetadata": {"promptTokenCount": 3, "cachedContentTokenCount": 2}}, (3, 0, 2)),
         ({"type": "message_start", "message": {"usage": {"input_tokens": 3, "output_tokens": 1}}}, (3, 1)),
         ({"type": "response.completed", "response": {"usage": {"input_tokens": 3, "output_tokens": 4}}}, (3, 4)),
         ({"usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 4, "thoughtsTokenCount": 5}}, (3, 9)),
-        ({"usage": {"inputTokens": 3, "outputTokens": 4, "cacheReadInputTokens": 5}}, (8, 4)),  # Bedrock
+        ({"usage": {"inputTokens": 3, "outputTokens": 4, "cacheReadInputTokens": 5}}, (8, 4, 5)),  # Bedrock
         ({"amazon-bedrock-invocationMetrics": {"inputTokenCount": 3, "outputTokenCount": 4}}, (3, 4)),
         (
             {"usage": {"tokens": {"input_tokens": 3, "output_tokens": 4}, "billed_units": {"input_tokens": 1}}},
@@ -45,7 +50,7 @@ from askonce._core.usage import read_usage
         ({}, (0, 0)),
     ],
 )
-def test_usage(event: dict[str, Any], expected: tuple[int, int]) -> None:
+def test_usage(event: dict[str, Any], expected: tuple[int, ...]) -> None:
     """Every provider's counts are read, and what is no count is none."""
     assert Usage(*expected) == read_usage(event, Usage())
 

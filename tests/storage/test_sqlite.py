@@ -105,6 +105,8 @@ takes: id 1
     coding 0
     answer 162 bytes
     slot 0
+    cached_tokens 0
+    written_tokens 0
 takes: id 2
     question 1
     seed '7'
@@ -120,8 +122,10 @@ takes: id 2
     coding 0
     answer 163 bytes
     slot 0
+    cached_tokens 0
+    written_tokens 0
 application_id: 1095977777
-user_version: 2
+user_version: 3
 journal_mode: wal
 auto_vacuum: 2
 """ == dump(store)

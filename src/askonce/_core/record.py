@@ -27,7 +27,8 @@ def pack(answer: Answer) -> bytes:
         "reason": answer.head.reason.decode("latin-1"),
         "http": answer.head.http_version.decode("latin-1"),
         "headers": [[n.decode("latin-1"), v.decode("latin-1")] for n, v in answer.head.headers],
-        "usage": [answer.usage.input_tokens, answer.usage.output_tokens],
+        # The provider's own cache is seldom used, and an answer without it is written as it always was.
+        "usage": answer.usage if any(answer.usage[2:]) else answer.usage[:2],
         "head_at": head_at,
         "sizes": [len(chunk.data) for chunk in answer.chunks],
         "times": [now - before for before, now in zip([head_at, *times], times, strict=False)],

@@ -284,7 +284,7 @@ class Cache:
         return answer
 
     def _count_hit(self, call: Call, take: Take, now: float, imported: Key | None = None) -> None:
-        self.meter.count_saved("hits", take.answer)
+        self.meter.count_saved("hits", call.question, take.answer)
         if call.controls.mode is Mode.RECORD or self.guard.is_marked:  # else the store is left as it is
             self.guard.count_hit(imported or call.question.key, take, now)
 
@@ -358,7 +358,7 @@ class Cache:
     def shared(self, call: Call, answer: Answer | str) -> None:
         """Note that a call was answered together with an identical one; a string says why that is not kept."""
         if isinstance(answer, Answer):
-            self.meter.count_saved("shared", answer)
+            self.meter.count_saved("shared", call.question, answer)
             self._report("shared", call, "answered with an identical call in flight")
         else:
             self.meter.count("shared")

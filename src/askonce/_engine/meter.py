@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from askonce._core.messages import Answer
+from askonce._core.entry import Question
+from askonce._core.messages import Answer, Usage
+from askonce._core.usage import Spared
 from askonce.forks import renew_in_children
+
+if TYPE_CHECKING:
+    from askonce.prices import Money
 
 
 class Stats(NamedTuple):
@@ -25,6 +30,18 @@ class Stats(NamedTuple):
     bytes_saved: int = 0
     seconds_saved: float = 0.0
     tokens_saved: int = 0
+    spared: tuple[Spared, ...] = ()
+    """The calls that were answered without asking, by model."""
+
+    @property
+    def money_saved(self) -> Money | None:
+        """What these calls would have cost, as an estimate; None without the extra: pip install 'askonce[prices]'.
+
+        The price list is imported when this is first asked for.
+        """
+        from askonce.prices import estimate
+
+        return estimate(self.spared)
 
     def __str__(self) -> str:
         calls = self.hits + self.shared + self.misses + self.refused + self.bypassed
@@ -40,6 +57,7 @@ class Meter:
 
     def __init__(self) -> None:
         self._counts: dict[str, Any] = Stats()._asdict()
+        self._spared: dict[tuple[str, str], list[int]] = {}
         self.renew()
         renew_in_children(self)
 
@@ -50,17 +68,34 @@ class Meter:
     @property
     def stats(self) -> Stats:
         with self._lock:
-            return Stats(**self._counts)
+            spared = [
+                Spared(*name, calls, Usage(*usage), uncounted)
+                for name, [calls, *usage, uncounted] in self._spared.items()
+            ]
+            return Stats(**{**self._counts, "spared": tuple(spared)})
 
     def count(self, name: str) -> None:
         """Add one to the count of that name."""
         with self._lock:
             self._counts[name] += 1
 
-    def count_saved(self, name: str, answer: Answer) -> None:
+    def count_saved(self, name: str, question: Question, answer: Answer) -> None:
         """Add one to the count of that name, and what not asking for this answer saved."""
         counts = self._counts
+        usage = answer.usage
+        model = (question.provider, question.model)
         with self._lock:
+            spared = self._spared.get(model)
+            if spared is None:
+                spared = self._spared[model] = [0] * 6
+            if usage.input_tokens or usage.output_tokens:
+                spared[0] += 1
+                spared[1] += usage.input_tokens
+                spared[2] += usage.output_tokens
+                spared[3] += usage.cached_tokens
+                spared[4] += usage.written_tokens
+            else:
+                spared[5] += 1
             counts[name] += 1
             counts["bytes_saved"] += answer.size
             counts["seconds_saved"] += answer.seconds

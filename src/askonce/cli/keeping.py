@@ -6,9 +6,11 @@ import json
 import time
 from collections.abc import Sequence
 from itertools import islice
+from typing import Any
 
 import click
 
+from askonce import prices
 from askonce._core.transcript import size_text
 from askonce.cli import render
 from askonce.cli.options import duration, filter_options, json_option, key_prefix, opened, store_option
@@ -24,6 +26,7 @@ _COLUMNS = (
     render.Column("TOKENS", right=True, rank=4),
     render.Column("TOOK", right=True, rank=3),
     render.Column("HITS", right=True),
+    render.Column("SAVED", right=True, rank=5),
 )
 
 
@@ -34,14 +37,21 @@ _COLUMNS = (
 def stats(*, store: str | None, where: Filter, as_json: bool) -> None:
     """Count what is recorded, and what it has saved.
 
-    With a filter, the savings are left out: they are counted for the store as a whole.
+    With a filter, time and tokens saved are left out: they are counted for the store as a whole. Money is an
+    estimate by the answers that are still recorded; it needs `pip install 'askonce[prices]'`.
     """
     with opened(store) as storage:
         is_whole = where == Filter()
         models = storage.by_model() if is_whole else sum_by_model(storage.entries(where))
         totals = storage.totals() if is_whole else _sum(models)
+    money = prices.estimate(row.spared for row in models)
     if as_json:
-        value = {"store": storage.url, **totals._asdict(), "models": [row._asdict() for row in models]}
+        value = {
+            "store": storage.url,
+            **totals._asdict(),
+            "money_saved": None if money is None else money._asdict(),
+        }
+        value["models"] = [_model_value(row) for row in models]
         if not is_whole:
             del value["seconds_saved"], value["tokens_saved"]
         click.echo(json.dumps(value, ensure_ascii=False, indent=2))
@@ -55,6 +65,7 @@ def stats(*, store: str | None, where: Filter, as_json: bool) -> None:
     if is_whole:
         tokens = render.count_text(totals.tokens_saved, "token")
         facts.append(("saved", f"{render.time_text(totals.seconds_saved)} of waiting, {tokens}"))
+    facts.append(("money", f"{money} saved" if money else f"not known: {prices.EXTRA}"))
     render.print_facts(facts)
     if models:
         click.echo()
@@ -80,7 +91,24 @@ def _row(row: ModelTotals) -> list[str]:
         f"{row.input_tokens + row.output_tokens:,}",
         render.time_text(row.seconds),
         f"{row.hits:,}",
+        _saved(row),
     ]
+
+
+def _saved(row: ModelTotals) -> str:
+    money = prices.estimate([row.spared]) if row.hits else None
+    if money is None:
+        return ""
+    if money.unpriced or not row.spared.calls:
+        return "?"
+    return ("≥ " if money.uncounted else "") + prices.dollars_text(money.dollars)
+
+
+def _model_value(row: ModelTotals) -> dict[str, Any]:
+    money = prices.estimate([row.spared])
+    is_known = money is not None and not money.unpriced
+    rounded = {name: round(value) if name.endswith("_saved") else value for name, value in row._asdict().items()}
+    return {**rounded, "dollars_saved": round(money.dollars, 6) if money is not None and is_known else None}
 
 
 @click.command()

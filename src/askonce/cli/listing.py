@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from askonce import prices
 from askonce._core.coding import plain_body
 from askonce._core.entry import Entry, Take
 from askonce._core.messages import Answer
@@ -33,6 +34,7 @@ _COLUMNS = (
     render.Column("HITS", right=True, rank=6),
     render.Column("SIZE", right=True, rank=2),
     render.Column("TOKENS", right=True, rank=5),
+    render.Column("COST", right=True, rank=1),
     render.Column("QUESTION", flexible=True),
 )
 
@@ -74,7 +76,8 @@ def print_list(entries: list[Entry]) -> None:
     """Print a line an entry."""
     now = time.time()
     rows = [_row(entry, now) for entry in entries]
-    kept = [i for i, column in enumerate(_COLUMNS) if column.title != "PARTITION" or any(row[i] for row in rows)]
+    optional = ("PARTITION", "COST")
+    kept = [i for i, column in enumerate(_COLUMNS) if column.title not in optional or any(row[i] for row in rows)]
     render.print_table([_COLUMNS[i] for i in kept], [[row[i] for i in kept] for row in rows])
 
 
@@ -92,8 +95,15 @@ def _row(entry: Entry, now: float) -> list[str]:
         f"{entry.hits:,}",
         size_text(_size(entry)),
         f"{tokens:,}" if tokens else "",
+        "" if (dollars := _dollars(entry)) is None else prices.dollars_text(dollars),
         gist(asked(question)),
     ]
+
+
+def _dollars(entry: Entry, position: int = -1) -> float | None:
+    """Return what a take cost, as an estimate."""
+    take, question = entry.takes[position], entry.question
+    return prices.price(question.provider, question.model, take.answer.usage, take.recorded)
 
 
 def _size(entry: Entry) -> int:
@@ -110,6 +120,7 @@ def summary(entry: Entry) -> dict[str, Any]:
         "size": _size(entry),
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
+        "dollars": _dollars(entry),
         "question": gist(asked(entry.question)),
     }
 
@@ -153,7 +164,9 @@ def show(*, store: str | None, key: str, number: int | None, raw: bool, headers:
         value = _about(entry) | {"parameters": dict(parameters(entry.question))}
         value["question"] = [turn._asdict() for turn in asked(entry.question)]
         value["takes"] = [
-            _take_value(take, n, headers=headers) for n, take in enumerate(entry.takes, 1) if number in (None, n)
+            _take_value(take, n, headers=headers) | {"dollars": _dollars(entry, n - 1)}
+            for n, take in enumerate(entry.takes, 1)
+            if number in (None, n)
         ]
         click.echo(json.dumps(value, ensure_ascii=False, indent=2))
     else:
@@ -193,6 +206,7 @@ def _print_entry(entry: Entry, position: int, headers: bool) -> None:
             ("seed", take.seed or ""),
             ("took", _timing(answer)),
             ("tokens", _tokens(answer)),
+            ("cost", _cost(entry, position)),
             ("ttl", _expiry(take, now)),
             ("answered", render.count_text(entry.hits, "call") + " from the store"),
         )
@@ -218,7 +232,19 @@ def _timing(answer: Answer) -> str:
 
 def _tokens(answer: Answer) -> str:
     usage = answer.usage
-    return f"{usage.input_tokens:,} in, {usage.output_tokens:,} out" if usage.tokens else ""
+    if not usage.tokens:
+        return ""
+    cached = f" ({usage.cached_tokens:,} from the provider's cache)" if usage.cached_tokens else ""
+    return f"{usage.input_tokens:,} in{cached}, {usage.output_tokens:,} out"
+
+
+def _cost(entry: Entry, position: int) -> str:
+    dollars = _dollars(entry, position)
+    if dollars is not None:
+        return f"about {prices.dollars_text(dollars)}"
+    if not entry.takes[position].answer.usage.tokens:
+        return "not known: the answer does not count its tokens"
+    return "not known: the model has no price" if prices.is_installed() else f"not known: {prices.EXTRA}"
 
 
 def _expiry(take: Take, now: float) -> str:

@@ -75,4 +75,14 @@ def number_takes(db: sqlite3.Connection) -> None:
     db.execute("CREATE UNIQUE INDEX takes_by_question ON takes(question, ifnull('=' || seed, ''), slot)")
 
 
-STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (create_questions_and_takes, number_takes)
+def count_tokens_of_prompt_caches(db: sqlite3.Connection) -> None:
+    """Count, of the input tokens, those read from and written to the provider's own cache, which cost otherwise."""
+    for column in ("cached_tokens", "written_tokens"):
+        db.execute(f"ALTER TABLE takes ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0")
+
+
+STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    create_questions_and_takes,
+    number_takes,
+    count_tokens_of_prompt_caches,
+)

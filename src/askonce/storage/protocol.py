@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from askonce._core.entry import Entry, Key, Question, Take
+from askonce._core.messages import Usage
+from askonce._core.usage import Spared
 
 
 class Filter(NamedTuple):
@@ -62,7 +64,11 @@ class Totals(NamedTuple):
 
 
 class ModelTotals(NamedTuple):
-    """What a storage holds of one model's; `size` is in bytes, `seconds` is how long recording took."""
+    """What a storage holds of one model's; `size` is in bytes, `seconds` is how long recording took.
+
+    The four tokens `…_saved` are what hits would have used again, by the average of the takes of each entry; `uncounted`
+    hits had answers that count no tokens.
+    """
 
     provider: str
     model: str
@@ -73,6 +79,18 @@ class ModelTotals(NamedTuple):
     input_tokens: int = 0
     output_tokens: int = 0
     seconds: float = 0.0
+    input_saved: float = 0.0
+    output_saved: float = 0.0
+    cached_saved: float = 0.0
+    written_saved: float = 0.0
+    uncounted: int = 0
+
+    @property
+    def spared(self) -> Spared:
+        """The calls that the hits stand for."""
+        tokens = (self.input_saved, self.output_saved, self.cached_saved, self.written_saved)
+        usage = Usage(*map(round, tokens))
+        return Spared(self.provider, self.model, self.hits - self.uncounted, usage, self.uncounted)
 
 
 def sum_by_model(entries: Iterable[Entry]) -> list[ModelTotals]:
@@ -87,6 +105,8 @@ def sum_by_model(entries: Iterable[Entry]) -> list[ModelTotals]:
 def _plus(before: ModelTotals, entry: Entry) -> ModelTotals:
     answers = [take.answer for take in entry.takes]
     asked = len(entry.question.head) + len(entry.question.body)
+    usage = [sum(counts) for counts in zip(*(answer.usage for answer in answers), strict=True)] or [0, 0, 0, 0]
+    saved = [entry.hits * count / max(len(answers), 1) for count in usage]
     return ModelTotals(
         before.provider,
         before.model,
@@ -94,9 +114,14 @@ def _plus(before: ModelTotals, entry: Entry) -> ModelTotals:
         takes=before.takes + len(answers),
         size=before.size + asked + sum(len(chunk.data) for answer in answers for chunk in answer.chunks),
         hits=before.hits + entry.hits,
-        input_tokens=before.input_tokens + sum(answer.usage.input_tokens for answer in answers),
-        output_tokens=before.output_tokens + sum(answer.usage.output_tokens for answer in answers),
+        input_tokens=before.input_tokens + usage[0],
+        output_tokens=before.output_tokens + usage[1],
         seconds=before.seconds + sum(answer.seconds for answer in answers),
+        input_saved=before.input_saved + saved[0],
+        output_saved=before.output_saved + saved[1],
+        cached_saved=before.cached_saved + saved[2],
+        written_saved=before.written_saved + saved[3],
+        uncounted=before.uncounted + (0 if usage[0] or usage[1] else entry.hits),
     )
 
 

@@ -164,8 +164,7 @@ class SQLiteStorage:
             None if take.ttl is None else take.recorded + take.ttl,
             take.recorded,
             take.answer.seconds,
-            take.answer.usage.input_tokens,
-            take.answer.usage.output_tokens,
+            *take.answer.usage,
             digest(question.key, take.seed, packed),
             coding,
             data,
@@ -182,8 +181,8 @@ class SQLiteStorage:
                 self._forget_damaged(db, question.key, place)
             inserted = db.execute(
                 "INSERT OR IGNORE INTO takes(question, seed, slot, recorded, ttl, expires, used, seconds,"
-                " input_tokens, output_tokens, digest, coding, answer)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " input_tokens, output_tokens, cached_tokens, written_tokens, digest, coding, answer)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (row, *values),
             )
             kept = inserted.rowcount == 1
@@ -467,10 +466,13 @@ class SQLiteStorage:
 
 _BY_MODEL = """
     SELECT q.provider, q.model, count(*) entries, sum(takes), sum(length(q.head) + length(q.body) + answered),
-        sum(hits), sum(read), sum(written), sum(seconds)
+        sum(hits), sum(read), sum(written), sum(seconds), sum(1.0 * hits * read / takes),
+        sum(1.0 * hits * written / takes), sum(1.0 * hits * cached / takes), sum(1.0 * hits * stored / takes),
+        sum(iif(read + written = 0, hits, 0))
     FROM questions q JOIN
         (SELECT question, count(*) takes, sum(length(answer)) answered, sum(hits) hits, sum(input_tokens) read,
-            sum(output_tokens) written, sum(seconds) seconds FROM takes GROUP BY question) ON question = q.id
+            sum(output_tokens) written, sum(cached_tokens) cached, sum(written_tokens) stored,
+            sum(seconds) seconds FROM takes GROUP BY question) ON question = q.id
     GROUP BY q.provider, q.model ORDER BY entries DESC, q.provider, q.model"""
 
 
