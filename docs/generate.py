@@ -28,6 +28,7 @@ _DEFAULTS = {
     "memory": "`32MB`",
     "images": "none; `images` for [the drop-in](../how-to/teach.md)",
     "debug": "off",
+    "normalize": "none",
 }
 _VALUES = {
     "store": "a file's path; `memory:` or `memory:name`, each one store for the process; an `askonce.Storage` (as an argument)",
@@ -42,6 +43,7 @@ _VALUES = {
     "memory": "bytes, or `32MB`",
     "images": "a folder's path; nothing for none",
     "debug": "`1` or `0`",
+    "normalize": "`notebook`; as an argument, rules such as `askonce.NOTEBOOK_NOISE`",
 }
 
 
@@ -72,7 +74,11 @@ def api_page() -> str:
             signature = inspect.signature(value)
             parameters = ",\n".join(f"    {parameter}" for parameter in _parameters(signature))
             lines += ["```text", f"{name}(\n{parameters},\n)" if parameters else f"{name}()", "```", ""]
-        lines.append(inspect.cleandoc(value.__doc__ or ""))
+        if value is askonce.NOTEBOOK_NOISE:
+            lines += ["Rules for `normalize=`:", "", "| rule | pattern | counts as |", "| --- | --- | --- |"]
+            lines += [f"| {rule.name} | {_code(rule.pattern)} | {_code(rule.replacement)} |" for rule in value]
+        else:
+            lines.append(inspect.cleandoc(value.__doc__ or ""))
     return "\n".join(lines) + "\n"
 
 
@@ -83,6 +89,10 @@ def _parameters(signature: inspect.Signature) -> Iterator[str]:
             starred = True
             yield "*"
         yield str(parameter)
+
+
+def _code(text: str) -> str:
+    return "`" + text.replace("|", "\\|") + "`"
 
 
 def main() -> None:

@@ -400,6 +400,23 @@ async def test_the_rhythm_is_replayed_when_asked_for(rig: Rig, provider: LocalPr
         assert min(pauses) > 0.3 * scale * provider.pace
 
 
+# --- Noise ------------------------------------------------------------------------------------------------------
+
+
+def test_noise_is_left_out_of_the_key_alone(provider: LocalProvider, store: Path) -> None:
+    """With `normalize=` what differs in noise alone is one question; the request that goes out is untouched."""
+    one, other = "Explain <f at 0x7f3c5e2a9d10>.", "Explain <f at 0x7f3c5e2a9e20>."
+    with askonce.caching(store, domains=[provider.url], normalize=askonce.NOTEBOOK_NOISE):
+        assert ask(provider, one) == ask(provider, other)
+        assert ask(provider, "Is 0xDEADBEEF even?") != ask(provider, "Is 0xCAFEBABE even?")
+    assert one.encode() in provider.received[0].body
+    with askonce.caching(store, domains=[provider.url]):
+        assert ask(provider, "Is 0xDEADBEEF even?") == ask(provider, "Is 0xDEADBEEF even?")
+        ask(provider, one)
+        ask(provider, "Explain <f at 0xMEMORY>.")
+    assert 5 == provider.count()
+
+
 # --- Debugging --------------------------------------------------------------------------------------------------
 
 

@@ -9,12 +9,13 @@ import pytest
 
 from askonce._core.controls import Controls, Mode
 from askonce._core.domains import parse_domain
+from askonce._core.noise import NOTEBOOK_NOISE, Rule
 from askonce._core.rotation import Repeat
 from askonce.errors import SettingsError
 from askonce.settings import Settings, classroom_defaults, default_store, read_settings, variables
 
 NAMES = ["store", "mode", "domains", "ttl", "partition", "delays", "repeat", "samples"]
-NAMES += ["max_size", "memory", "images", "debug"]
+NAMES += ["max_size", "memory", "images", "debug", "normalize"]
 HOST = parse_domain("llm.test")
 
 
@@ -60,6 +61,10 @@ def test_names() -> None:
         ("debug", True, True),
         ("debug", False, False),
         ("debug", 1, True),
+        ("normalize", NOTEBOOK_NOISE, NOTEBOOK_NOISE),
+        ("normalize", [("a", "b", "c")], (Rule("a", "b", "c"),)),
+        ("normalize", "notebook", NOTEBOOK_NOISE),
+        ("normalize", (), ()),
     ],
 )
 def test_arguments(name: str, value: Any, expected: Any) -> None:
@@ -82,6 +87,8 @@ def test_arguments(name: str, value: Any, expected: Any) -> None:
         ("ASKONCE_MEMORY", "0", 0),
         *(("ASKONCE_VERBOSE", text, True) for text in ("1", "true", "YES", "on")),
         *(("ASKONCE_VERBOSE", text, False) for text in ("0", "false", "No", "off", "")),
+        *(("ASKONCE_NORMALIZE", text, NOTEBOOK_NOISE) for text in ("notebook", "1", "on")),
+        *(("ASKONCE_NORMALIZE", text, ()) for text in ("0", "")),
     ],
 )
 def test_variables(name: str, text: str, expected: Any) -> None:
@@ -101,6 +108,7 @@ def test_variables(name: str, text: str, expected: Any) -> None:
         ("max_size", 0, "1GB"),
         ("memory", 0, "1GB"),
         ("debug", False, "1"),
+        ("normalize", (), "notebook"),
     ],
 )
 def test_arguments_win(name: str, argument: Any, text: str) -> None:
@@ -142,6 +150,11 @@ def test_arguments_win(name: str, argument: Any, text: str) -> None:
         ("images", "a\0b", "is not the path of a folder"),
         ("debug", "maybe", "Write 1 or 0."),
         ("debug", 2, "Write 1 or 0."),
+        ("normalize", "all", "neither 'notebook' nor a tuple of rules"),
+        ("normalize", 5, "neither 'notebook' nor a tuple of rules"),
+        ("normalize", [("a", "b")], "Write askonce.Rule(name, pattern, replacement)."),
+        ("normalize", [("a", "(", "c")], "the rule 'a' cannot be used"),
+        ("normalize", [("a", "b", "c"), ("a", "d", "e")], "two rules have one name"),
     ],
 )
 def test_malformed(name: str, value: Any, said: str) -> None:

@@ -13,6 +13,8 @@ from askonce._core.domains import Domain as Domain
 from askonce._core.entry import Entry as Entry
 from askonce._core.entry import Question as Question
 from askonce._core.entry import Take as Take
+from askonce._core.noise import NOTEBOOK_NOISE as NOTEBOOK_NOISE
+from askonce._core.noise import Rule as Rule
 from askonce._core.rotation import Repeat as Repeat
 from askonce._engine.cache import Cache as Cache
 from askonce._engine.meter import Stats as Stats
@@ -37,6 +39,7 @@ from askonce.storage import Totals as Totals
 from askonce.storage import open_storage as open_storage
 
 __all__ = [
+    "NOTEBOOK_NOISE",
     "AskonceError",
     "AskonceWarning",
     "Cache",
@@ -50,6 +53,7 @@ __all__ = [
     "NewerStoreError",
     "Question",
     "Repeat",
+    "Rule",
     "SettingsError",
     "Stats",
     "Storage",

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 
 from askonce._core.controls import Controls, Mode
 from askonce._core.domains import Domain
+from askonce._core.noise import Rule
 from askonce._core.rotation import Repeat
 from askonce._engine import context
 from askonce._engine.cache import Cache
@@ -43,6 +44,7 @@ def enable(
     memory: int | str | None = None,
     images: str | os.PathLike[str] | None = None,
     debug: bool | None = None,
+    normalize: str | Iterable[Rule] | None = None,
 ) -> Cache:
     """Answer every LLM call of this process once by its provider, and ever after from the store.
 
@@ -66,6 +68,8 @@ def enable(
         images: The folder where the images of recorded answers appear, which are then recorded with them. Without
             one, an answer with the address of an image is kept as it came, and the address expires.
         debug: Print a line a call to standard error (`ASKONCE_VERBOSE`).
+        normalize: Rules by which what differs from run to run is left out of the key, such as `NOTEBOOK_NOISE`
+            (in the variable, `notebook`). The request that goes out is untouched. By default none.
 
     Raises:
         SettingsError: when an argument or an `ASKONCE_…` variable is not one of those allowed.
@@ -84,6 +88,7 @@ def enable(
         memory=memory,
         images=images,
         debug=debug,
+        normalize=normalize,
     )
     with _lock:
         before, _enabled = _enabled, cache
@@ -120,6 +125,7 @@ def caching(
     memory: int | str | None = None,
     images: str | os.PathLike[str] | None = None,
     debug: bool | None = None,
+    normalize: str | Iterable[Rule] | None = None,
 ) -> Iterator[Cache]:
     """Cache the calls made while the block runs, by this process's every thread; arguments as for `enable`.
 
@@ -138,6 +144,7 @@ def caching(
         memory=memory,
         images=images,
         debug=debug,
+        normalize=normalize,
     )
     with _lock:
         _nested.append(cache)
@@ -225,6 +232,7 @@ def transport(
     memory: int | str | None = None,
     images: str | os.PathLike[str] | None = None,
     debug: bool | None = None,
+    normalize: str | Iterable[Rule] | None = None,
 ) -> T:
     """Return a transport for one httpx or httpx2 client that answers from the store and asks through `inner`.
 
@@ -248,6 +256,7 @@ def transport(
             memory=memory,
             images=images,
             debug=debug,
+            normalize=normalize,
         ),
     )
 

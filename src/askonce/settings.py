@@ -18,6 +18,7 @@ from askonce._core.controls import (
     parse_samples,
 )
 from askonce._core.domains import Domain, parse_domain
+from askonce._core.noise import NOTEBOOK_NOISE, Rule, check_rule
 from askonce._core.rotation import Repeat
 from askonce.errors import ControlError, SettingsError
 
@@ -52,6 +53,7 @@ class Settings(NamedTuple):
     memory: int = 32 << 20
     images: str = ""
     debug: bool = False
+    normalize: tuple[Rule, ...] = ()
 
     @property
     def controls(self) -> Controls:
@@ -183,6 +185,35 @@ def _read_flag(value: Any, name: str) -> bool:
     return text in _TRUE
 
 
+def _read_rules(value: Any, name: str) -> tuple[Rule, ...]:
+    if isinstance(value, str):
+        text = value.strip().lower()
+        if text in _FALSE:
+            return ()
+        if text in _TRUE | {"notebook"}:
+            return NOTEBOOK_NOISE
+    elif isinstance(value, Iterable):
+        rules = tuple(_read_rule(item, name) for item in value)
+        names = [rule.name for rule in rules]
+        if len(set(names)) == len(names):
+            return rules
+        raise SettingsError(f"{name}: two rules have one name. There are {', '.join(map(repr, names))}.")
+    raise SettingsError(
+        f"{name}: {value!r} is neither 'notebook' nor a tuple of rules such as askonce.NOTEBOOK_NOISE."
+    )
+
+
+def _read_rule(value: Any, name: str) -> Rule:
+    if not isinstance(value, tuple) or len(value) != 3 or not all(isinstance(text, str) for text in value):
+        raise SettingsError(f"{name}: {value!r} is no rule. Write askonce.Rule(name, pattern, replacement).")
+    rule = Rule(*value)
+    try:
+        check_rule(rule)
+    except ValueError as error:
+        raise SettingsError(f"{name}: the rule {rule.name!r} {error}.") from None
+    return rule
+
+
 _READERS: dict[str, Callable[[Any, str], Any]] = {
     "store": _read_store,
     "mode": _as_control(parse_mode),
@@ -196,6 +227,7 @@ _READERS: dict[str, Callable[[Any, str], Any]] = {
     "memory": _read_size,
     "images": _read_folder,
     "debug": _read_flag,
+    "normalize": _read_rules,
 }
 assert set(_READERS) == set(Settings._fields)
 

@@ -26,7 +26,7 @@ KEY           AGE  PARTITION  PROVIDER   KIND    MODEL              TAKES  HITS 
 6707955bb6d6   1h             openai     chat    gpt-5-mini             2     3   759 B      25  $0.00004  What is a cache?
 9e62e997a7ac   3d  acme       anthropic  chat    claude-sonnet-4-5      1     0   184 B       9  $0.00005  Capital of France?
 3e5680fa0b17   9d             openai     speech  tts-1                  1     0  5.0 KB                    Hello there
-"""
+"""  # noqa: E501
     assert (0, expected, "") == (result.exit_code, result.stdout, result.stderr)
 
 

@@ -59,6 +59,8 @@ class Body(NamedTuple):
     model: str = ""
     controls: Mapping[str, Any] = MappingProxyType({})
     state: Mapping[str, Any] = MappingProxyType({})
+    normalized: Mapping[str, str] = MappingProxyType({})
+    """The rules by which `canonical` was changed, by name, each with what identifies it."""
 
     @property
     def digest(self) -> bytes:

@@ -12,6 +12,7 @@ import hashlib
 import re
 from functools import lru_cache
 from operator import itemgetter
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from askonce._core.body import Body, canonical_json
@@ -100,16 +101,17 @@ def identify(request: Request, body: Body, domain: Domain, route: Route, partiti
     if content_type not in _PLAIN_TYPES or body.kind in ("text", "bytes"):
         headers.append(("content-type", content_type))
     headers.sort(key=_FIRST)
-    head = canonical_json(
-        {
-            "askonce": FORM_VERSION,
-            "body": body.kind,
-            "headers": headers,
-            "method": request.method,
-            "partition": partition,
-            "url": public_url(request.scheme, request.host, request.port, request.target),
-        }
-    ).encode()
+    form: dict[str, Any] = {
+        "askonce": FORM_VERSION,
+        "body": body.kind,
+        "headers": headers,
+        "method": request.method,
+        "partition": partition,
+        "url": public_url(request.scheme, request.host, request.port, request.target),
+    }
+    if body.normalized:  # or a text that looks as if it had been would be the same question
+        form["normalized"] = dict(body.normalized)
+    head = canonical_json(form).encode()
     return Question(
         key=question_key(head, body.digest),
         head=head,

@@ -68,8 +68,8 @@ class Chunk(NamedTuple):
 class Usage(NamedTuple):
     """What the provider says the answer used, in tokens.
 
-    Of the input tokens, `cached_tokens` were read from the provider's own prompt cache and `written_tokens` written
-    to it: both have prices of their own.
+    Of the input tokens, `cached_tokens` were read from the provider's own prompt cache and `written_tokens`
+    written to it: both have prices of their own.
     """
 
     input_tokens: int = 0

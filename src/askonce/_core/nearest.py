@@ -30,7 +30,7 @@ class Difference(NamedTuple):
 
 
 def contents(question: Question) -> dict[str, Any]:
-    """Return a question as plain values: method, url, headers, partition, body."""
+    """Return a question as plain values: method, url, headers, partition, rules of normalising, body."""
     head = json.loads(question.head)
     body: Any
     try:
@@ -42,6 +42,7 @@ def contents(question: Question) -> dict[str, Any]:
         "url": head["url"],
         "partition": head["partition"],
         "headers": dict(head["headers"]),
+        "normalized": head.get("normalized", {}),
         "body": body,
     }
 
@@ -91,8 +92,9 @@ def _title(question: Question) -> str:
 def _flat(question: Question) -> dict[str, str]:
     values = contents(question)
     body = values.pop("body")
-    if not values["headers"]:
-        del values["headers"]
+    for name in ("headers", "normalized"):
+        if not values[name]:
+            del values[name]
     if isinstance(body, dict):
         values.update(body)
     else:

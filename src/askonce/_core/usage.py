@@ -11,8 +11,8 @@ from askonce._core.messages import Usage
 class Spared(NamedTuple):
     """Calls of one model that were not asked again.
 
-    `calls` are those whose answers count their tokens, and `usage` is the sum of these; `uncounted` are those whose
-    answers do not.
+    `calls` are those whose answers count their tokens, and `usage` is the sum of these; `uncounted` are those
+    whose answers do not.
     """
 
     provider: str

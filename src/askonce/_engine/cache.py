@@ -18,6 +18,7 @@ from askonce._core.domains import Domain, Domains, Route, is_stateful
 from askonce._core.entry import MARK_KEY, Key, Question, Take
 from askonce._core.key import identify
 from askonce._core.messages import Answer, Head, Headers, Request
+from askonce._core.noise import normalized
 from askonce._core.refusal import refusal
 from askonce._core.rotation import Repeat, choose
 from askonce._engine.claim import Claim
@@ -228,6 +229,8 @@ class Cache:
         body = self._bodies.get((content_type, raw))
         if body is None:
             body = read_body(content_type, raw)
+            if self.settings.normalize:
+                body = normalized(body, self.settings.normalize)
             self._bodies.put((content_type, raw), body, len(raw) + len(body.canonical) + 256)
         return body
 

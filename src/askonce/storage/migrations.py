@@ -76,7 +76,7 @@ def number_takes(db: sqlite3.Connection) -> None:
 
 
 def count_tokens_of_prompt_caches(db: sqlite3.Connection) -> None:
-    """Count, of the input tokens, those read from and written to the provider's own cache, which cost otherwise."""
+    """Count the input tokens that were read from, or written to, the provider's own cache: their price differs."""
     for column in ("cached_tokens", "written_tokens"):
         db.execute(f"ALTER TABLE takes ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0")
 

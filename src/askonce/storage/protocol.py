@@ -66,8 +66,8 @@ class Totals(NamedTuple):
 class ModelTotals(NamedTuple):
     """What a storage holds of one model's; `size` is in bytes, `seconds` is how long recording took.
 
-    The four tokens `…_saved` are what hits would have used again, by the average of the takes of each entry; `uncounted`
-    hits had answers that count no tokens.
+    The four `…_saved` are tokens that hits would have used again, by the average of the takes of each entry;
+    `uncounted` hits had answers that count no tokens.
     """
 
     provider: str
