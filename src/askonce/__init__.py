@@ -38,8 +38,7 @@ from askonce.storage import Storage as Storage
 from askonce.storage import Totals as Totals
 from askonce.storage import open_storage as open_storage
 
-__all__ = [
-    "NOTEBOOK_NOISE",
+__all__ = [  # noqa: RUF022 -- as `sorted` has it
     "AskonceError",
     "AskonceWarning",
     "Cache",
@@ -50,6 +49,7 @@ __all__ = [
     "FileFormatError",
     "Filter",
     "Mode",
+    "NOTEBOOK_NOISE",
     "NewerStoreError",
     "Question",
     "Repeat",

@@ -25,7 +25,7 @@ class Difference(NamedTuple):
             return f"{self.path}: recorded with {_clip(self.recorded or '')}, now absent"
         if self.recorded is None:
             return f"{self.path}: now {_clip(self.asked)}, recorded without it"
-        asked, recorded = _around_difference(self.asked, self.recorded)
+        asked, recorded = around_difference(self.asked, self.recorded)
         return f"{self.path}: now {asked}, recorded {recorded}"
 
 
@@ -61,6 +61,12 @@ def nearest(asked: Question, recorded: Sequence[Question]) -> Question | None:
     """Return the recorded question that has the most in common with `asked`."""
     now = _flat(asked)
     return max(recorded, key=lambda question: _likeness(now, _flat(question)), default=None)
+
+
+def neighbours(asked: Question, recorded: Sequence[Question], count: int) -> list[Question]:
+    """Return so many recorded questions that have the most in common with `asked`, the nearest first."""
+    now = _flat(asked)
+    return sorted(recorded, key=lambda question: -_likeness(now, _flat(question)))[:count]
 
 
 def describe_miss(asked: Question, recorded: Sequence[Question], seed: str | None) -> str:
@@ -131,15 +137,15 @@ def _likeness(now: dict[str, str], then: dict[str, str]) -> float:
     return score / max(len(now), len(then), 1)
 
 
-def _clip(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+def _clip(text: str, shown: int = _SHOWN) -> str:
+    return text if len(text) <= shown else f"{text[:shown]}…"
 
 
-def _around_difference(one: str, other: str) -> tuple[str, str]:
-    """Clip two long texts so that the place where they part is shown."""
-    if max(len(one), len(other)) <= _SHOWN:
+def around_difference(one: str, other: str, shown: int = _SHOWN) -> tuple[str, str]:
+    """Clip two long texts to `shown` characters, so that the place where they part is shown."""
+    if max(len(one), len(other)) <= shown:
         return one, other
     same = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
-    start = max(0, same - _SHOWN // 3)
+    start = max(0, same - shown // 3)
     lead = "…" if start else ""
-    return lead + _clip(one[start:]), lead + _clip(other[start:])
+    return lead + _clip(one[start:], shown), lead + _clip(other[start:], shown)

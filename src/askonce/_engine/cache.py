@@ -31,6 +31,7 @@ from askonce.errors import ControlError
 from askonce.settings import Settings
 from askonce.storage import Storage, open_storage
 from askonce.storage.lru import LRU
+from askonce.storage.misses import Miss, remember
 
 _CALLS = 4 << 20  # bytes of requests, again of bodies, and of hits, that are remembered
 _TALLY = 64  # hits that may wait to be counted, and for how many seconds
@@ -295,6 +296,7 @@ class Cache:
         """Return the error answer for what may not be asked."""
         self.meter.count("refused")
         self._report("refused", call, "offline, and not recorded")
+        self._remember_miss(call, "offline, and not recorded")
         return refusal(call.match.route.dialect, 404, verdict.message)
 
     def asked(self, call: Call, verdict: Forward) -> None:
@@ -303,11 +305,14 @@ class Cache:
         self.meter.count("bypassed" if off else "misses")
         if not verdict.keep:
             self._report("passed" if off else "asked", call, verdict.why)
+            if not off:
+                self._remember_miss(call, f"{verdict.why}, and in mode replay nothing is kept")
 
     def keep(self, call: Call, verdict: Forward, slot: int, answer: Answer | str) -> None:
         """Keep a complete answer; a string says why there is none."""
         if isinstance(answer, str):
             self._report("asked", call, f"{verdict.why}; not kept: {answer}")
+            self._remember_miss(call, f"{verdict.why}; the answer was not kept: {answer}")
             return
         take = Take(answer, time.time(), call.controls.seed, call.controls.ttl, slot)
         if self.guard.add(call.question, take, replace=verdict.replace):
@@ -315,6 +320,10 @@ class Cache:
             self._report("recorded", call, f"{verdict.why}; took {answer.seconds:.2f} s")
         else:
             self._report("asked", call, f"{verdict.why}; not kept: the store did not take it")
+
+    def _remember_miss(self, call: Call, why: str) -> None:
+        """Note what neither the store answers nor will answer, for `askonce why`."""
+        remember(self.guard.storage, Miss(call.question, call.controls.seed, why, time.time()))
 
     def pick_slot(self, call: Call, verdict: Forward) -> int:
         """Return a slot that nobody, in this process or another, is about to fill, if there is one."""

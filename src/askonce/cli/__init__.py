@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from askonce import __version__
-from askonce.cli import demo, exchanging, keeping, listing, tidying, using
+from askonce.cli import demo, exchanging, keeping, listing, tidying, using, why
 from askonce.errors import AskonceError
 
 __all__ = ["main"]
@@ -45,6 +45,7 @@ for _command in (
     demo.demo,
     listing.ls,
     listing.show,
+    why.why,
     keeping.stats,
     using.used,
     keeping.rm,

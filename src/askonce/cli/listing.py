@@ -20,7 +20,7 @@ from askonce.cli import render
 from askonce.cli.options import filter_options, json_option, key_prefix, opened, store_option
 from askonce.storage import Filter, Storage
 
-_KEY_DIGITS = 12
+KEY_DIGITS = 12
 _COUNTED = 1000  # entries that are looked through beyond the limit to say how many more match
 
 _COLUMNS = (
@@ -85,7 +85,7 @@ def _row(entry: Entry, now: float) -> list[str]:
     question = entry.question
     tokens = entry.takes[-1].answer.usage.tokens
     return [
-        question.key.hex()[:_KEY_DIGITS],
+        question.key.hex()[:KEY_DIGITS],
         render.age_text(now - entry.recorded),
         question.partition,
         question.provider,
@@ -115,7 +115,7 @@ def summary(entry: Entry) -> dict[str, Any]:
     usage = entry.takes[-1].answer.usage
     return {
         **_about(entry),
-        "recorded": _iso(entry.recorded),
+        "recorded": iso(entry.recorded),
         "takes": len(entry.takes),
         "size": _size(entry),
         "input_tokens": usage.input_tokens,
@@ -155,7 +155,7 @@ def show(*, store: str | None, key: str, number: int | None, raw: bool, headers:
     if number is not None and number > len(entry.takes):
         takes = render.count_text(len(entry.takes), "take")
         raise click.ClickException(
-            f"{entry.question.key.hex()[:_KEY_DIGITS]} has {takes}, so there is no take {number}."
+            f"{entry.question.key.hex()[:KEY_DIGITS]} has {takes}, so there is no take {number}."
         )
     position = (number or len(entry.takes)) - 1
     if raw:
@@ -183,7 +183,7 @@ def find_entry(storage: Storage, prefix: str) -> Entry:
     if not found:
         raise click.ClickException(f"No key begins with {prefix} in {storage.url}. `askonce ls` lists the keys.")
     if len(found) > 1:
-        digits = max(_KEY_DIGITS, len(prefix) + 4)
+        digits = max(KEY_DIGITS, len(prefix) + 4)
         lines = [f"{e.question.key.hex()[:digits]}  {render.clip(gist(asked(e.question)), 50)}" for e in found[:8]]
         lines += ["…"] if len(found) > 8 else []
         raise click.ClickException(f"{prefix} begins several keys; give more digits:\n  " + "\n  ".join(lines))
@@ -270,7 +270,7 @@ def _take_value(take: Take, number: int, *, headers: bool) -> dict[str, Any]:
         "take": number,
         "seed": take.seed,
         "slot": take.slot,
-        "recorded": _iso(take.recorded),
+        "recorded": iso(take.recorded),
         "ttl": take.ttl,
         "status": answer.head.status,
         "seconds": round(answer.seconds, 6),
@@ -286,7 +286,8 @@ def _take_value(take: Take, number: int, *, headers: bool) -> dict[str, Any]:
     return value
 
 
-def _iso(seconds: float) -> str:
+def iso(seconds: float) -> str:
+    """Write a time as ISO 8601 in UTC."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
@@ -299,7 +300,7 @@ def _write_raw(entry: Entry, position: int) -> None:
             click.echo(render.clean(body.decode("utf-8")))
         except UnicodeDecodeError:
             kind = answer.head.headers.get(b"content-type") or "unknown content"
-            key = entry.question.key.hex()[:_KEY_DIGITS]
+            key = entry.question.key.hex()[:KEY_DIGITS]
             raise click.ClickException(
                 f"This is {size_text(len(body))} of {kind}, and no text for a terminal. Write it to a file: "
                 f"askonce show {key} --raw > answer.bin"
