@@ -75,8 +75,8 @@ def api_page() -> str:
             parameters = ",\n".join(f"    {parameter}" for parameter in _parameters(signature))
             lines += ["```text", f"{name}(\n{parameters},\n)" if parameters else f"{name}()", "```", ""]
         if value is askonce.NOTEBOOK_NOISE:
-            lines += ["Rules for `normalize=`:", "", "| rule | pattern | counts as |", "| --- | --- | --- |"]
-            lines += [f"| {rule.name} | {_code(rule.pattern)} | {_code(rule.replacement)} |" for rule in value]
+            lines += ["Rules for `normalize=`: a tuple of `Rule`.", "", "| rule | counts as |", "| --- | --- |"]
+            lines += [f"| {rule.name} | `{rule.replacement}` |" for rule in value]
         else:
             lines.append(inspect.cleandoc(value.__doc__ or ""))
     return "\n".join(lines) + "\n"
@@ -89,10 +89,6 @@ def _parameters(signature: inspect.Signature) -> Iterator[str]:
             starred = True
             yield "*"
         yield str(parameter)
-
-
-def _code(text: str) -> str:
-    return "`" + text.replace("|", "\\|") + "`"
 
 
 def main() -> None:
