@@ -231,9 +231,30 @@ _READERS: dict[str, Callable[[Any, str], Any]] = {
 }
 assert set(_READERS) == set(Settings._fields)
 
+_NETWORK = frozenset({
+    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
+})  # fmt: skip
+
 _FIELDS_BY_VARIABLE = {
     (f"{_PREFIX}VERBOSE" if name == "debug" else _PREFIX + name.upper()): name for name in _READERS
 }
+
+
+def sources(arguments: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return where each setting comes from: `argument`, the name of a variable, or `default`."""
+    found = dict.fromkeys(_READERS, "default")
+    found |= {field: name for name, field in _FIELDS_BY_VARIABLE.items() if name in environ}
+    return found | {name: "argument" for name, value in arguments.items() if value is not None}
+
+
+def network_variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return what the environment says of proxies and certificates, without the credentials in a URL."""
+    return {
+        name: re.sub(r"//[^/@]*@", "//…@", value)
+        for name, value in sorted(environ.items())
+        if value and name.upper() in _NETWORK
+    }
 
 
 def variables() -> dict[str, str]:

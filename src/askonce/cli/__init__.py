@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from askonce import __version__
-from askonce.cli import demo, exchanging, keeping, listing, tidying, using, why
+from askonce.cli import demo, doctor, exchanging, keeping, listing, tidying, using, why
 from askonce.errors import AskonceError
 
 __all__ = ["main"]
@@ -53,5 +53,6 @@ for _command in (
     tidying.tidy,
     exchanging.import_,
     exchanging.export,
+    doctor.doctor,
 ):
     main.add_command(_command)
