@@ -8,6 +8,8 @@ From then on every SDK in the process is cached.
 
 from __future__ import annotations
 
+from typing import Any
+
 from askonce._core.controls import Mode as Mode
 from askonce._core.domains import Domain as Domain
 from askonce._core.entry import Entry as Entry
@@ -70,3 +72,17 @@ __all__ = [  # noqa: RUF022 -- as `sorted` has it
     "transport",
 ]
 __version__ = "0.1.0"
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Do what `%load_ext askonce` does in a notebook."""
+    from askonce import notebook
+
+    notebook.load(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Do what `%unload_ext askonce` does."""
+    from askonce import notebook
+
+    notebook.unload(shell)

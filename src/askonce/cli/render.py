@@ -1,4 +1,4 @@
-"""How things look: tables that fit, conversations, durations. Colours only where a terminal takes them."""
+"""How things look: tables that fit, conversations. Colours only where a terminal takes them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from askonce._core import wording
 from askonce._core.transcript import Turn
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
+
+age_text, count_text, time_text = wording.age_text, wording.count_text, wording.time_text
 
 _GAP = 2
 _ROLE_STYLES = {"user": "cyan", "assistant": "green", "tool": "magenta", "system": "yellow"}
@@ -150,32 +153,3 @@ def _print_indented(console: Console, text: Text) -> None:
         line.rstrip()
         line.pad_left(2 if line.plain else 0)
         console.print(line, soft_wrap=True)
-
-
-def time_text(seconds: float) -> str:
-    """Write a length of time: `12 ms`, `3.1 s`, `12 min`, `5 h 12 min`, `3 d 4 h`."""
-    if seconds < 0.9995:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 99.95:
-        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    days, hours = divmod(hours, 24)
-    return f"{days} d {hours} h" if hours and days < 14 else f"{days} d"
-
-
-def age_text(seconds: float) -> str:
-    """Write how old something is, in one unit, as `--since` reads it: `40m`, `12h`, `3d`."""
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= size:
-            return f"{seconds // size:.0f}{unit}"
-    return f"{max(seconds, 0):.0f}s"
-
-
-def count_text(count: int, noun: str, plural: str = "") -> str:
-    """Write a number of things: `1 entry`, `1,204 entries`."""
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
