@@ -81,6 +81,11 @@ class Usage(NamedTuple):
     def tokens(self) -> int:
         return self.input_tokens + self.output_tokens
 
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """The counts that are worth keeping: those of the prompt cache, which is seldom used, only if it was."""
+        return self if self.cached_tokens or self.written_tokens else self[:2]
+
 
 class Answer(NamedTuple):
     """A complete answer: its head, its chunks, and when the head came (seconds after the request)."""

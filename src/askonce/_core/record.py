@@ -27,8 +27,7 @@ def pack(answer: Answer) -> bytes:
         "reason": answer.head.reason.decode("latin-1"),
         "http": answer.head.http_version.decode("latin-1"),
         "headers": [[n.decode("latin-1"), v.decode("latin-1")] for n, v in answer.head.headers],
-        # The provider's own cache is seldom used, and an answer without it is written as it always was.
-        "usage": answer.usage if any(answer.usage[2:]) else answer.usage[:2],
+        "usage": answer.usage.counts,
         "head_at": head_at,
         "sizes": [len(chunk.data) for chunk in answer.chunks],
         "times": [now - before for before, now in zip([head_at, *times], times, strict=False)],

@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from importlib import metadata
+from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from askonce._core.transcript import size_text
 from askonce.cli import render
 from askonce.errors import AskonceError
 from askonce.intercept import sdks
-from askonce.intercept.coverage import CAUGHT
+from askonce.intercept.coverage import CAUGHT, CURES
 from askonce.settings import Settings, network_variables
 from askonce.storage import Storage, open_storage
 
@@ -239,11 +239,16 @@ def can_import(module: str) -> bool:
 
 def check_patches() -> Iterator[Finding]:
     """Say what `enable()` patches of what is installed."""
-    found = [
-        f"{seam} {version_of(seam) or ''}".strip()
-        for way, seam in sdks.SEAMS.items()
-        if way in CAUGHT and can_import(seam)
-    ]
+    found = []
+    for way, seam in sdks.SEAMS.items():
+        if way not in CAUGHT or not can_import(seam):
+            continue
+        name = f"{seam} {version_of(seam) or ''}".strip()
+        is_supported, cure = CURES.get(seam, (None, ""))
+        if is_supported is not None and not is_supported(import_module(seam)):
+            yield Finding(WARNING, f"{name} is not one that can be patched: its calls are not seen", cure)
+        else:
+            found.append(name)
     if found:
         yield Finding(GOOD, f"enable() patches {', '.join(found)}")
     else:

@@ -176,12 +176,14 @@ def _own_answer(response: Node, own: Node) -> Answer | str:
         start = end
     if start != len(raw):
         chunks = [Chunk(raw, chunks[-1].at if chunks else 0.0)]
-    read, written = (node.whole(0, 1 << 50) for node in own["usage"].two())
+    counts = [node.whole(0, 1 << 50) for node in own["usage"].items()]
+    if not 2 <= len(counts) <= len(Usage._fields):
+        raise own["usage"].wrong("a list of two to four counts")
     http = own["http"].latin()
     head = Head(
         response["status"].whole(100, 999), _headers(response["headers"]), response["statusText"].latin(), http
     )
-    answer = Answer(head, own["head_at"].whole(0, 1 << 50) / 1e6, tuple(chunks), Usage(read, written))
+    answer = Answer(head, own["head_at"].whole(0, 1 << 50) / 1e6, tuple(chunks), Usage(*counts))
     checked = whole(answer)
     return checked if isinstance(checked, str) else answer
 
@@ -281,7 +283,7 @@ def _own(question: Question, take: Take) -> dict[str, Any]:
         "http": answer.head.http_version.decode("latin-1"),
         "head_at": round(answer.head_at * 1e6),
         "chunks": [[len(data), round(at * 1e6)] for data, at in answer.chunks],
-        "usage": list(answer.usage),
+        "usage": list(answer.usage.counts),
     }
     if coding_of(answer.head.headers) in CODINGS:  # `content` has it decoded
         own["body"] = base64.b64encode(answer.body).decode()

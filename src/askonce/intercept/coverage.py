@@ -10,15 +10,16 @@ from askonce.notices import warn_once
 CAUGHT = frozenset({"aiohttp", "httpx", "httpx2", "lm15", "urllib3"})
 """Ways of travelling on which calls are seen; what goes by others is warned of when it does (`unseen`)."""
 
-_CURES = {
+CURES = {
     "aiohttp": (aiohttp.is_supported, "Install aiohttp 3.12.7 or later."),
     "urllib3": (urllib3.is_supported, "Install urllib3 1.26 or 2 (urllib3-future overwrites it)."),
 }
+"""By the name of a library: what tells whether its version is caught, and what to do where it is not."""
 
 
 def look(loaded: str = "") -> None:
     """Warn once of each library that is loaded and not intercepted; `loaded` is what was loaded just now."""
-    for name, (is_supported, cure) in _CURES.items():
+    for name, (is_supported, cure) in CURES.items():
         if _is_loaded(name, loaded) and not is_supported(sys.modules[name]):
             version = getattr(sys.modules[name], "__version__", "")
             warn_once(

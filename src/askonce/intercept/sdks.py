@@ -1,4 +1,4 @@
-"""Which SDK travels how, as measured: the one table that warnings and `askonce doctor` read."""
+"""Which SDK travels how, as measured: the table that `askonce doctor` reads."""
 
 from __future__ import annotations
 
