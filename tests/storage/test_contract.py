@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from askonce._core.entry import Entry
+from askonce._core.messages import Usage
 from askonce.storage import Filter, Storage, Totals, open_storage
 from tests.storage.conftest import ask, take
 
@@ -70,6 +71,16 @@ class TestContract:
         again = open_storage(storage.url)
         assert (take(),) == tuple(again.takes(ask(1).key))
         again.close()
+
+    def test_counts_of_tokens(self, storage: Storage) -> None:
+        """What an answer used comes back whole, with what came from the provider's own prompt cache."""
+        for number, usage in enumerate((Usage(30, 4, 20, 5), Usage(3, 4), Usage())):
+            kept = take(seed=str(number))
+            storage.add(ask(number), kept._replace(answer=kept.answer._replace(usage=usage)))
+            assert [usage] == [found.answer.usage for found in storage.takes(ask(number).key)]
+        storage.close()
+        found = {entry.takes[0].seed: entry.takes[0].answer.usage for entry in storage.entries()}
+        assert {"0": Usage(30, 4, 20, 5), "1": Usage(3, 4), "2": Usage()} == found
 
     def test_empty(self, storage: Storage) -> None:
         """An empty one finds, lists, removes and counts nothing."""

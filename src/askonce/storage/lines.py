@@ -27,6 +27,7 @@ from askonce.storage.answered import EditedError, Fetch, read_answer, write_answ
 FORMAT = 1
 _HEAD_FIELDS = {"askonce", "body", "headers", "method", "partition", "url"}
 _CANONICAL = "ascii"  # how questions are spelled
+_COUNTS = ("input", "output", "cached", "written")  # as in Usage
 _LATEST = 253402300799  # the end of the year 9999
 
 
@@ -117,7 +118,7 @@ def _write(
     line["answered"] = write_answer(take.answer, files, is_plain=is_plain)
     usage = take.answer.usage
     if usage.tokens:
-        line["usage"] = {"input": usage.input_tokens, "output": usage.output_tokens}
+        line["usage"] = dict(zip(_COUNTS, usage.counts, strict=False))
     times = [take.answer.head_at, *(chunk.at for chunk in take.answer.chunks)]
     if any(times):
         stamps = [round(at * 1000) for at in times]
@@ -203,7 +204,7 @@ def _read(value: dict[str, Any], fetch: Fetch, *, is_edited: bool) -> tuple[Ques
     ttl = value.get("ttl")
     take = Take(
         read_answer(value["answered"], value.get("ms", ()), fetch, is_edited=is_edited)._replace(
-            usage=Usage(int(usage.get("input", 0)), int(usage.get("output", 0)))
+            usage=Usage(*(int(usage.get(name, 0)) for name in _COUNTS))
         ),
         read_time(value["recorded"]) if "recorded" in value else 0.0,
         None if value.get("seed") is None else _text(value["seed"]),
