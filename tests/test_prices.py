@@ -86,6 +86,7 @@ def test_estimate() -> None:
     assert str(found) == "≥ $0.0045, 1 model without a price, 3 calls without a count of tokens"
     assert str(prices.estimate([unknown])) == "unknown: 1 model without a price"
     assert str(prices.estimate([])) == "about $0"
+    assert str(prices.Money(0.000001)) == "less than $0.00001"
 
 
 def test_average_calls_are_priced() -> None:

@@ -24,7 +24,8 @@ from askonce._engine.meter import Stats
 _LONGEST = 20_000  # characters of a text that are shown; a browser should not choke on a book
 _LINE = "rgba(127,127,127,.35)"
 _BOX = f"border:1px solid {_LINE};border-radius:6px;padding:.6em .9em;max-width:60em;line-height:1.45"
-_CELL = "padding:.1em 1.2em .1em 0;text-align:left;vertical-align:top;background:none;border:0"
+_PLAIN = "border:0;color:inherit;font:inherit"  # a table inherits neither where a page has no doctype
+_CELL = f"padding:.1em 1.2em .1em 0;text-align:left;vertical-align:top;background:none;{_PLAIN}"
 _FAINT = "opacity:.65"
 _TEXT = "white-space:pre-wrap;overflow-wrap:anywhere;margin:.1em 0 0 0"
 _EDGES = {"user": "#2f81c7", "assistant": "#3fa45b", "tool": "#a259c4", "system": "#b98a1d"}
@@ -160,7 +161,7 @@ def _tokens(usage: Usage) -> str:
 def _cost(entry: Entry) -> str:
     take, question = entry.takes[-1], entry.question
     dollars = prices.price(question.provider, question.model, take.answer.usage, take.recorded)
-    return "" if dollars is None else f"about {prices.dollars_text(dollars)}"
+    return "" if dollars is None else prices.about_text(dollars)
 
 
 def _turn(turn: Turn) -> str:
@@ -185,12 +186,12 @@ def _turn(turn: Turn) -> str:
 
 def _box(title: str, facts: Iterable[tuple[str, str]], rest: str) -> str:
     rows = "".join(
-        f'<tr style="background:none"><th style="{_CELL};font-weight:normal;{_FAINT};white-space:nowrap">'
+        f'<tr style="background:none"><th style="{_CELL};{_FAINT};white-space:nowrap">'
         f'{escape(name)}</th><td style="{_CELL};overflow-wrap:anywhere">{escape(value)}</td></tr>'
         for name, value in facts
         if value
     )
-    table = f'<table style="border-collapse:collapse;margin:.3em 0 0 0;border:0">{rows}</table>'
+    table = f'<table style="border-collapse:collapse;margin:.3em 0 0 0;{_PLAIN}">{rows}</table>'
     return f'<div style="{_BOX}"><div style="font-weight:600">{escape(title)}</div>{table}{rest}</div>'
 
 

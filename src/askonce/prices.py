@@ -44,7 +44,7 @@ class Money(NamedTuple):
         if self.uncounted:
             missing.append(f"{_count(self.uncounted, 'call')} without a count of tokens")
         if not missing:
-            return f"about {dollars_text(self.dollars)}"
+            return about_text(self.dollars)
         if not self.dollars:
             return f"unknown: {', '.join(missing)}"
         return f"≥ {dollars_text(self.dollars)}, {', '.join(missing)}"
@@ -116,6 +116,12 @@ def estimate(spared: Iterable[Spared]) -> Money | None:
         else:
             dollars += each * one.calls
     return Money(dollars, tuple(unpriced), uncounted)
+
+
+def about_text(dollars: float) -> str:
+    """Write an estimate: `about $0.25`, `less than $0.00001`."""
+    text = dollars_text(dollars)
+    return f"less than {text[1:]}" if text.startswith("<") else f"about {text}"
 
 
 def dollars_text(dollars: float) -> str:

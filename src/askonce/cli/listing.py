@@ -241,7 +241,7 @@ def _tokens(answer: Answer) -> str:
 def _cost(entry: Entry, position: int) -> str:
     dollars = _dollars(entry, position)
     if dollars is not None:
-        return f"about {prices.dollars_text(dollars)}"
+        return prices.about_text(dollars)
     if not entry.takes[position].answer.usage.tokens:
         return "not known: the answer does not count its tokens"
     return "not known: the model has no price" if prices.is_installed() else f"not known: {prices.EXTRA}"
