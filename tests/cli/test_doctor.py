@@ -159,6 +159,22 @@ def test_damaged_answers(run: Run, recorded: Path) -> None:
     assert "1 thing is broken" in result.stdout
 
 
+def test_a_text_store(run: Run, recorded: Path, tmp_path: Path) -> None:
+    """A text store may lie in git; lines of it that cannot be used are told, each with its cure."""
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    text = tmp_path / "recordings.jsonl"
+    run("export", text, "--store", recorded)
+    value = examined(run, "--store", text)
+    assert told(value, WARNING) == ""
+    assert "every answer is what was recorded" in told(value, GOOD)
+    with text.open("a", encoding="utf-8") as file:
+        file.write("<<<<<<< HEAD\n{nonsense\n")
+    value = examined(run, "--store", text)
+    assert value["ok"]
+    assert "has conflict markers of git → " in told(value, WARNING)
+    assert "line 6: is no JSON" in told(value, WARNING)
+
+
 def test_a_damaged_file(run: Run, recorded: Path) -> None:
     """Damage that SQLite finds in its own pages is told in its words."""
     with closing(sqlite3.connect(recorded)) as db:

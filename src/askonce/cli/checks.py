@@ -18,7 +18,7 @@ from typing import NamedTuple
 from askonce._core.controls import Mode
 from askonce._core.transcript import size_text
 from askonce.cli import render
-from askonce.errors import AskonceError
+from askonce.errors import AskonceError, AskonceWarning
 from askonce.intercept import sdks
 from askonce.intercept.coverage import CAUGHT, CURES
 from askonce.settings import Settings, network_variables
@@ -94,8 +94,8 @@ def check_store(settings: Settings) -> Iterator[Finding]:
 def _check_content(storage: Storage) -> Iterator[Finding]:
     """Open the store and read all of it."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what is damaged is told below
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
             totals = storage.totals()
             whole = takes = 0
             for entry in storage.entries():
@@ -108,6 +108,7 @@ def _check_content(storage: Storage) -> Iterator[Finding]:
         storage.close()
     held = f"{render.count_text(totals.entries, 'entry', 'entries')}, {render.count_text(totals.takes, 'take')}"
     yield Finding(GOOD, f"{storage.url} opens, and holds {held}, {size_text(totals.size)}")
+    remarks = [one.message for one in said if isinstance(one.message, AskonceWarning)]
     lost, damaged = max(totals.entries - whole, 0), max(totals.takes - takes, 0)
     if damaged or lost:
         entries = render.count_text(lost, "entry", "entries")
@@ -116,6 +117,10 @@ def _check_content(storage: Storage) -> Iterator[Finding]:
             f"{render.count_text(damaged, 'take')} of them damaged, and {entries} with nothing whole",
             "They are left out and asked for again, which mends them. If there are many, look to the disk.",
         )
+    elif remarks:
+        for remark in remarks:  # what a text store says of its lines
+            text, _, cure = str(remark).removeprefix("askonce: ").partition(". ")
+            yield Finding(WARNING, text, cure)
     elif totals.entries:
         yield Finding(GOOD, "every answer is what was recorded")
 
