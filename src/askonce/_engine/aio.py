@@ -121,7 +121,14 @@ class AsyncReplayBody:
     """A recorded body, with its rhythm when asked for."""
 
     def __init__(self, answer: Answer, scale: float) -> None:
+        self._answer = answer
+        self._scale = scale
         self._pieces = pieces(answer, scale)
+
+    @property
+    def at_once(self) -> list[bytes] | None:
+        """All that has not to be waited for; None where there is a rhythm to keep."""
+        return None if self._scale else [data for data, _ in self._answer.chunks]
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self

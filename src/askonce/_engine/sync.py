@@ -107,8 +107,14 @@ class ReplayBody:
         self._answer = answer
         self._scale = scale
 
+    @property
+    def at_once(self) -> list[bytes] | None:
+        """All that has not to be waited for; None where there is a rhythm to keep."""
+        return None if self._scale else [data for data, _ in self._answer.chunks]
+
     def __iter__(self) -> Iterator[bytes]:
-        return self._pace() if self._scale else iter([data for data, _ in self._answer.chunks])
+        pieces = self.at_once
+        return self._pace() if pieces is None else iter(pieces)
 
     def _pace(self) -> Iterator[bytes]:
         for pause, data in pieces(self._answer, self._scale):

@@ -293,10 +293,15 @@ def _content_class(module: Any) -> Any:
         def __init__(self, body: Any, limit: int, timer: Any, loop: Any) -> None:
             super().__init__(_IDLE, limit, timer=timer, loop=loop)
             self._body = body
+            pieces = getattr(body, "at_once", None)
+            self._pieces = None if pieces is None else iter(pieces)
             self._is_pulling = False
 
         async def _wait(self, func_name: str) -> None:
             """Do what waits, in aiohttp's class, for more to come."""
+            if self._pieces is not None:
+                self._take(next(self._pieces, None))
+                return
             if self._is_pulling:
                 raise RuntimeError(f"{func_name}() called while another coroutine is already waiting for data")
             self._is_pulling = True
@@ -313,6 +318,13 @@ def _content_class(module: Any) -> Any:
             try:
                 data = await anext(self._body)
             except StopAsyncIteration:
+                self._take(None)
+            else:
+                self._take(data)
+
+        def _take(self, data: bytes | None) -> None:
+            """Put what has come into the buffer; None is the end."""
+            if data is None:
                 self.feed_eof()
                 return
             if self.decoder is not None:

@@ -219,9 +219,9 @@ def _wire(head: Head, body: Any) -> Any:
         lines.append(b"Transfer-Encoding: chunked")  # the answer came over HTTP/2, or had a content coding
         is_chunked = True
     start = b"\r\n".join([*lines, b"", b""])
-    if isinstance(body, list):
-        frames = _frames(body) if is_chunked else body
-        return io.BytesIO(b"".join((start, *frames)))
+    pieces = body if isinstance(body, list) else getattr(body, "at_once", None)
+    if pieces is not None:
+        return io.BytesIO(b"".join((start, *(_frames(pieces) if is_chunked else pieces))))
     return io.BufferedReader(_Wire(start, body, _frames(body) if is_chunked else iter(body)))
 
 
