@@ -327,8 +327,12 @@ def test_the_leaders_client_is_closed(
     assert 1 == cache.stats.recorded
     for reader in (leader, follower):
         reader.drop().result(SECONDS)
-    gc.collect()  # a pool of urllib3 closes its connections when the last response from it has gone
-    until(lambda: provider.open_connections == 0)
+
+    def are_closed() -> bool:
+        gc.collect()  # a pool of urllib3 closes its connections when the last response from it has gone
+        return provider.open_connections == 0
+
+    until(are_closed)
 
 
 @pytest.mark.parametrize("places", PLACES)

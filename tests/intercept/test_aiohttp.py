@@ -520,6 +520,23 @@ def test_a_compressed_answer_suits_whoever_reads_it(provider: LocalProvider) -> 
     assert 4 == provider.count()
 
 
+def test_codings_are_asked_for_where_nothing_is_recorded(provider: LocalProvider) -> None:
+    """A call that is recorded asks for a plain answer; one that is not asks as it would without us."""
+
+    async def story(session: aiohttp.ClientSession) -> None:
+        for mode in ("record", "off", "replay"):
+            async with session.post(
+                provider.url + CHAT, json=chat(mode), headers={"x-askonce-mode": mode}
+            ) as answer:
+                assert mode in await answer.text()
+
+    provider.gzip = True
+    asking(story)
+    wanted = [received.header("accept-encoding") for received in provider.received]
+    assert "identity" == wanted[0]
+    assert all("gzip" in str(one) for one in wanted[1:])
+
+
 # --- What is not ours -------------------------------------------------------------------------------------------
 
 

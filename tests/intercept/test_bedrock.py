@@ -136,6 +136,23 @@ def test_aiobotocore_records(provider: LocalProvider, store: Path, call: str) ->
     assert 1 == provider.count()
 
 
+def test_signatures_are_no_part_of_the_question(provider: LocalProvider, store: Path) -> None:
+    """Another account's call, signed with its own key, is the same question; a model is part of it."""
+    with askonce.caching(store, domains=[provider.url]) as cache:
+        first = read(CALLS["converse"](client(provider)))
+        other = boto3.client(
+            "bedrock-runtime",
+            **{**options(provider), "aws_access_key_id": "AKIAOTHER", "aws_session_token": None},
+        )
+        _clients.append(other)
+        assert first == read(CALLS["converse"](other))
+        another = read(other.converse(modelId="amazon.nova-local", messages=MESSAGES))
+    assert first["output"] != another["output"]
+    assert (2, 2, 1) == (provider.count(), cache.stats.recorded, cache.stats.hits)
+    [first_signature, second_signature] = [one.header("authorization") for one in provider.received]
+    assert first_signature != second_signature
+
+
 def test_events_come_as_they_are_sent(provider: LocalProvider, store: Path) -> None:
     """On a miss each event reaches the caller before the provider has sent the last."""
     provider.fail_next(Fault.STALL(after_chunks=3, seconds=60))

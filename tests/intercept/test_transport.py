@@ -182,3 +182,20 @@ def test_an_async_sdk_takes_one(provider: LocalProvider, store: Path) -> None:
     first, second = asyncio.run(ask())
     assert first == second
     assert 1 == provider.count()
+
+
+def test_one_over_aiohttp_is_asked_through_once(provider: LocalProvider, tmp_path: Path) -> None:
+    """In an enabled program a transport around one over aiohttp is cached by it, and not a second time below."""
+    enabled = askonce.enable(tmp_path / "process.db", domains=[provider.url])
+
+    async def ask() -> list[bytes]:
+        inner: Any = openai.DefaultAioHttpClient()._transport
+        transport = askonce.transport(inner, tmp_path / "client.db", domains=[provider.url])
+        headers = {"authorization": f"Bearer {OPENAI_KEY}"}
+        async with httpx2.AsyncClient(transport=transport, headers=headers) as client:
+            return [(await client.post(provider.url + CHAT, json=chat())).content for _ in range(2)]
+
+    first, second = asyncio.run(ask())
+    assert first == second
+    assert 1 == provider.count()
+    assert askonce.Stats() == enabled.stats

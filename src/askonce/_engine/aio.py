@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from askonce._core.coding import CODINGS
 from askonce._core.messages import Answer, Head, Request
 from askonce._core.playback import head_pause, pieces
 from askonce._core.tape import Left
@@ -53,13 +54,15 @@ async def ask_async(
     match: Match,
     forward: Callable[[Request], Awaitable[AsyncUpstream]],
     patience: float | None = None,
+    codings: frozenset[str] = CODINGS,
 ) -> AsyncAnswered | AsyncUpstream:
     """Answer one request, from the store or by `forward`; an AsyncUpstream goes to the caller as it came.
 
-    `patience` is in seconds: how long the caller would wait for a provider that is silent.
+    `patience` is in seconds: how long the caller would wait for a provider that is silent. `codings` are the
+    content codings in which an answer can be recorded.
     """
     loop = asyncio_loop()
-    outcome = await _run(cache, request, match, forward, Task(loop), patience)
+    outcome = await _run(cache, request, match, forward, Task(loop), patience, codings)
     match outcome:
         case Played(answer, scale, name):
             if scale:
@@ -83,8 +86,9 @@ async def _run(
     forward: Callable[[Request], Awaitable[AsyncUpstream]],
     host: Task,
     patience: float | None,
+    codings: frozenset[str],
 ) -> Outcome:
-    steps = course(cache, request, match, host)
+    steps = course(cache, request, match, host, codings)
     try:
         need = next(steps)
         while True:

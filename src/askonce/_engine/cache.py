@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from askonce._core.body import Body, canonical_json, read_body
-from askonce._core.coding import CODINGS, accepted, coding_of, undo
+from askonce._core.coding import accepted, coding_of, undo
 from askonce._core.controls import NONE, Controls, Mode, read_fields, read_headers
 from askonce._core.decide import Find, Forward, Imported, Refuse, Replay, Verdict, decide, reader_ttl
 from askonce._core.domains import Domain, Domains, Route, is_stateful
@@ -86,11 +86,11 @@ class Call(NamedTuple):
         coding = coding_of(head.headers)
         return not coding or not accepted(self.request.headers).isdisjoint({coding, "*"})
 
-    def outgoing(self) -> Request:
-        """Return what the provider gets: no controls, and no content coding that could not be undone."""
+    def outgoing(self, codings: frozenset[str] | None = None) -> Request:
+        """Return what the provider gets: no controls, and of content codings, if given, these alone."""
         headers = self.headers
-        if self.controls.mode is not Mode.OFF and not accepted(headers) <= CODINGS | {"identity", ""}:
-            wanted = ", ".join(sorted(accepted(headers) & CODINGS)) or "identity"
+        if codings is not None and not accepted(headers) <= codings | {"identity", ""}:
+            wanted = ", ".join(sorted(accepted(headers) & codings)) or "identity"
             headers = Headers(
                 tuple((n, wanted.encode() if n.lower() == b"accept-encoding" else v) for n, v in headers)
             )

@@ -10,6 +10,7 @@ from collections.abc import Generator
 from functools import partial
 from typing import Any, NamedTuple
 
+from askonce._core.coding import CODINGS
 from askonce._core.controls import Mode
 from askonce._core.decide import Forward, Refuse, Replay, Verdict
 from askonce._core.messages import Answer, Request
@@ -71,8 +72,10 @@ _ELSEWHERE_SECONDS = 120.0  # for which another process's answer is waited for, 
 _SHORTEST_NAP, _LONGEST_NAP = 0.002, 0.05
 
 
-def course(cache: Cache, request: Request, match: Match, host: Host) -> Generator[Need, Any, Outcome]:
-    """Run one call; `host` is where the caller runs."""
+def course(
+    cache: Cache, request: Request, match: Match, host: Host, codings: frozenset[str] = CODINGS
+) -> Generator[Need, Any, Outcome]:
+    """Run one call; `host` is where the caller runs, `codings` are those in which an answer can be recorded."""
     try:
         call = cache.begin(request, match)
         if isinstance(call, Answer):
@@ -89,7 +92,7 @@ def course(cache: Cache, request: Request, match: Match, host: Host) -> Generato
         slot = cache.pick_slot(call, verdict) if is_patient else verdict.slots[0]
         flight = cache.flights.join(call.name(slot), host, alone=not is_patient)
         if flight.leader is host:
-            outcome = yield from _lead(cache, call, turn, slot, flight, is_patient=is_patient)
+            outcome = yield from _lead(cache, call, turn, slot, flight, codings, is_patient=is_patient)
             if isinstance(outcome, Leading):
                 return outcome
             verdict = outcome
@@ -109,7 +112,7 @@ def course(cache: Cache, request: Request, match: Match, host: Host) -> Generato
 
 
 def _lead(
-    cache: Cache, call: Call, turn: int, slot: int, flight: Flight, *, is_patient: bool
+    cache: Cache, call: Call, turn: int, slot: int, flight: Flight, codings: frozenset[str], *, is_patient: bool
 ) -> Generator[Need, Any, Leading | Verdict]:
     """Ask the provider, unless another process does; return another verdict when there is one by now."""
     with flight.aborted_on_error():
@@ -135,7 +138,7 @@ def _lead(
         cache.take_place(call, turn, flight)
         flight.finish = partial(cache.keep, call, verdict, slot)
         with flight.claim:
-            upstream = yield Ask(call.outgoing())
+            upstream = yield Ask(call.outgoing(codings))
         return Leading(flight, upstream)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from askonce._core.coding import CODINGS
 from askonce._core.messages import Answer, Head, Request
 from askonce._core.playback import head_pause, pieces
 from askonce._core.tape import Left
@@ -38,12 +39,14 @@ def ask(
     match: Match,
     forward: Callable[[Request], Upstream],
     patience: float | None = None,
+    codings: frozenset[str] = CODINGS,
 ) -> Answered | Upstream:
     """Answer one request, from the store or by `forward`; an Upstream goes to the caller as it came.
 
-    `patience` is in seconds: how long the caller would wait for a provider that is silent.
+    `patience` is in seconds: how long the caller would wait for a provider that is silent. `codings` are the
+    content codings in which an answer can be recorded.
     """
-    outcome = _run(cache, request, match, forward, patience)
+    outcome = _run(cache, request, match, forward, patience, codings)
     match outcome:
         case Played(answer, scale, name):
             if scale:
@@ -66,8 +69,9 @@ def _run(
     match: Match,
     forward: Callable[[Request], Upstream],
     patience: float | None,
+    codings: frozenset[str],
 ) -> Outcome:
-    steps = course(cache, request, match, Thread())
+    steps = course(cache, request, match, Thread(), codings)
     try:
         need = next(steps)
         while True:

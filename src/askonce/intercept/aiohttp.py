@@ -101,7 +101,10 @@ class AiohttpSeam:
         from inspect import signature  # too heavy for a program without aiohttp
 
         self.module = module
-        self._decodes = decodes  # whether aiohttp undoes the content coding before the caller sees it
+        self._decodes = decodes  # whether aiohttp undoes the content coding before anybody sees it
+        self.codings: frozenset[str] = (
+            frozenset() if decodes else CODINGS
+        )  # what is recorded is what was on the wire
         self._content = _content_class(module)
         self._more = (
             {"stream_writer": _SENT} if "stream_writer" in signature(module.ClientResponse).parameters else {}
@@ -138,8 +141,6 @@ class AiohttpSeam:
     def rebuild(self, hop: Hop, headers: Headers, body: Any) -> Hop:
         """Change the request itself: it is this hop's alone."""
         pairs = [(_decode(name), _decode(value)) for name, value in headers]
-        if body is not None and self._decodes:  # else aiohttp would hide what is on the wire, which is recorded
-            pairs = [(name, "identity" if name.lower() == "accept-encoding" else value) for name, value in pairs]
         hop.request.headers.clear()
         hop.request.headers.extend(pairs)
         if body is None:

@@ -11,6 +11,7 @@ from functools import lru_cache, partial, wraps
 from types import ModuleType
 from typing import Any
 
+from askonce._core.coding import CODINGS
 from askonce._core.messages import Head, Headers
 from askonce._engine.cache import Origin
 from askonce._engine.upstream import AsyncUpstream, Upstream, aclose_client, close_client
@@ -92,6 +93,8 @@ def _wrap_aclose(original: Callable[[Any], Awaitable[None]]) -> Callable[[Any], 
 
 class CoreSeam:
     """httpcore's or httpcore2's classes."""
+
+    codings = CODINGS
 
     def __init__(self, module: ModuleType) -> None:
         self.module: Any = module

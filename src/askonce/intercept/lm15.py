@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from askonce._core.coding import CODINGS
 from askonce._core.messages import Head, Headers
 from askonce._engine.cache import Origin
 from askonce._engine.upstream import AsyncUpstream, Upstream, aclose_client, close_client
@@ -82,6 +83,8 @@ class Call(NamedTuple):
 
 class Lm15Seam:
     """lm15's classes."""
+
+    codings = CODINGS
 
     def __init__(self, module: Any) -> None:
         self.module = module

@@ -59,6 +59,9 @@ class Seam(Protocol):
     library: str
     """The name of its package."""
 
+    codings: frozenset[str]
+    """The content codings in which an answer can be recorded."""
+
     def origin(self, request: Any) -> Origin:
         """Return what tells whether a request is ours."""
         ...
@@ -146,7 +149,7 @@ def serve(seam: SyncSeam, cache: Cache, request: Any, owner: Any, forward: Calla
         response = forward(seam.rebuild(request, changed.headers, Body([pieces])))
         return seam.upstream(response, owner)
 
-    answer = ask(cache, asked, match, send, seam.patience(request))
+    answer = ask(cache, asked, match, send, seam.patience(request), seam.codings)
     if isinstance(answer, Answered):
         if isinstance(answer.body, ReplayBody):  # nothing can break in it
             return seam.respond(request, answer.head, answer.body, answer.outcome)
@@ -196,7 +199,7 @@ async def serve_async(
         response = await forward(seam.rebuild(request, changed.headers, AsyncBody([pieces])))
         return seam.upstream_async(response, owner)
 
-    answer = await ask_async(cache, asked, match, send, seam.patience(request))
+    answer = await ask_async(cache, asked, match, send, seam.patience(request), seam.codings)
     if isinstance(answer, AsyncAnswered):
         if isinstance(answer.body, AsyncReplayBody):
             return seam.respond(request, answer.head, answer.body, answer.outcome)

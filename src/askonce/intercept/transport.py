@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
+from askonce._core.coding import CODINGS
 from askonce._core.messages import Head, Headers
 from askonce._engine.cache import Cache, Origin
 from askonce._engine.upstream import AsyncUpstream, Upstream, aclose_client, close_client
@@ -18,6 +19,8 @@ T = TypeVar("T")
 
 class ClientSeam:
     """httpx's or httpx2's classes, one floor above the connection pool."""
+
+    codings = CODINGS
 
     def __init__(self, module: Any) -> None:
         self.module = module

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from askonce._core.coding import CODINGS
 from askonce._core.messages import Head, Headers
 from askonce._engine.cache import Origin
 from askonce._engine.upstream import Upstream
@@ -86,6 +87,7 @@ class Urllib3Seam:
     """urllib3's classes."""
 
     library = "urllib3"
+    codings = CODINGS
 
     def __init__(self, module: Any) -> None:
         self.module = module
