@@ -290,9 +290,27 @@ def test_retries_stay_with_urllib3(provider: LocalProvider, pool: urllib3.HTTPCo
     assert 1 == askonce.stats().recorded
 
 
-def test_a_closed_pool_does_not_answer(provider: LocalProvider) -> None:
-    """A pool that is closed does not connect, as without us; what is recorded needs no connection."""
-    pool = urllib3.HTTPConnectionPool("127.0.0.1", provider.port)
+def test_a_pool_follows_a_redirect_into_generation(
+    provider: LocalProvider, pool: urllib3.HTTPConnectionPool
+) -> None:
+    """A redirect that the pool follows by itself, from a path that is not ours, is caught where it leads."""
+    moved = urllib3.HTTPResponse(b"", {"location": CHAT}, 307, preload_content=False)
+    make = pool._make_request
+
+    def make_request(conn: Any, method: str, url: str, **options: Any) -> Any:
+        return moved if url == "/moved" else make(conn, method, url, **options)
+
+    pool._make_request = make_request  # type: ignore[method-assign, assignment]
+    body = json.dumps(chat())
+    headers = {**HEADERS, "content-type": "application/json"}
+    answers = [pool.urlopen("POST", "/moved", body=body, headers=headers).data for _ in range(2)]
+    assert answers[0] == answers[1]
+    assert (1, 1) == (provider.count(), askonce.stats().hits)
+
+
+def test_a_closed_pool_does_not_answer(pool: urllib3.HTTPConnectionPool) -> None:
+    """A closed pool raises, although the answer is recorded."""
+    assert 200 == ask(pool).status
     pool.close()
     with pytest.raises(urllib3.exceptions.ClosedPoolError):
         ask(pool)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import lru_cache, partial, wraps
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -52,20 +53,21 @@ def _wrap(seam: Urllib3Seam, current: CurrentCache, original: Callable[..., Any]
     @wraps(original)
     def urlopen(pool: Any, *given: Any, **options: Any) -> Any:
         cache = current()
-        if cache is None or is_forwarded():
+        if cache is None or is_forwarded() or pool.pool is None:  # None: it is closed
             return original(pool, *given, **options)
         options.update(zip(names, given, strict=False))
         sent: Any = None
 
         def forward(changed: Call) -> Any:
             nonlocal sent
-            with forwarding():  # the pool calls itself to retry and to follow a redirect
-                sent = original(pool, **{**changed.options, "preload_content": False})
+            # The pool calls itself to retry and to follow a redirect.
+            with forwarding() if changed.is_seen else nullcontext():
+                sent = original(pool, **changed.options)
             return sent
 
         answer = serve(seam, cache, Call(pool, options), pool, forward)
         if answer is sent and options.get("preload_content", True):
-            answer.data  # noqa: B018  # reads it, and lets go of the connection
+            answer.data  # noqa: B018  # reads it if it has not been, and lets go of the connection
         return answer
 
     return urlopen
@@ -76,6 +78,8 @@ class Call(NamedTuple):
 
     pool: Any
     options: dict[str, Any]
+    is_seen: bool = False
+    """Whether its answer is to be looked at while it comes, and what else it takes is no further question."""
 
     @property
     def headers(self) -> Any:
@@ -132,7 +136,9 @@ class Urllib3Seam:
             is_generated = not (isinstance(given, bytes | bytearray | str) or hasattr(given, "read"))
             whole = None if is_generated else body.whole
             options["body"] = body if whole is None else whole
-        return Call(call.pool, options)
+        if body is not None:
+            options["preload_content"] = False
+        return Call(call.pool, options, is_seen=body is not None)
 
     def upstream(self, response: Any, owner: Any) -> Upstream:
         connection = getattr(response, "connection", None)
