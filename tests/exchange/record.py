@@ -2,7 +2,7 @@
 
     python -m tests.exchange.record URL HOW=PATH [HOW=PATH …]
 
-HOW is cachy (PATH is its folder), yaml, plain or json (a cassette), askonce (a store) or compat (cachy's folder).
+HOW is cachy (PATH is its folder), yaml or json (a cassette), askonce (a store) or compat (cachy's folder).
 """
 
 from __future__ import annotations

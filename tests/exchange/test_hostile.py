@@ -140,6 +140,23 @@ def test_a_bad_line_of_cachys(tmp_path: Path, line: str, said: str) -> None:
     assert said in refused(path)
 
 
+def test_a_line_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No line is read into memory that is longer than any answer."""
+    path = write_lines(tmp_path / "cachy.jsonl", [cachy_line(), cachy_line(response=json.dumps("x" * 9000))])
+    monkeypatch.setattr("askonce.exchange.source._LARGEST", 5000)
+    assert "a line of more than" in refused(path)
+
+
+@pytest.mark.parametrize("name", ["a.yaml", "a.json", "a.har"])
+def test_a_file_too_large_to_be_read_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A file that would not fit into memory is refused before it is read."""
+    path = written(tmp_path, name, json.dumps(HAR if name == "a.har" else CASSETTE))
+    monkeypatch.setattr("askonce.exchange.source._LARGEST", 500)
+    assert "Split it, and import the parts" in refused(path)
+
+
 def test_a_torn_store(tmp_path: Path) -> None:
     """A file that only begins like a store is told as what it is."""
     assert "file" in refused(written(tmp_path, "file", b"SQLite format 3\0" + bytes(50)))

@@ -16,7 +16,7 @@ from tests.cli.conftest import Run
 from tests.exchange.building import import_file
 from tests.sdks.runs import ROOT
 
-FILES = {"cachy": "cachy.jsonl", "yaml": "coded.yaml", "plain": "plain.yaml", "json": "text.json"}
+FILES = {"cachy": "cachy.jsonl", "yaml": "coded.yaml", "json": "text.json"}
 Results = dict[str, Any]
 
 
@@ -65,7 +65,7 @@ def test_what_others_recorded_is_hit(runs: tuple[Path, list[Results], list[Resul
 
 
 def test_one_word_changed(runs: tuple[Path, list[Results], list[Results], Results]) -> None:
-    """With cachy's own names from askonce, an existing file answers every call; it stays as it was."""
+    """With cachy's own names from askonce, an existing file answers every call."""
     folder, recorded, _, compat = runs
     assert recorded[0] == compat
     assert (folder / ".askonce" / "cache.db").exists()

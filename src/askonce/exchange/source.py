@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from askonce._core.entry import Entry
 from askonce.errors import FileFormatError, StorageError
@@ -35,7 +35,7 @@ class Format(StrEnum):
 class Source(NamedTuple):
     """A file whose format is known. `read` yields what is in it, anew each time.
 
-    `is_checked_first` says that a mistake may be found anywhere in it: read all before anything is kept.
+    `is_checked_first` says that a mistake may be found at any point: read all before anything is kept.
     """
 
     path: Path
@@ -66,7 +66,7 @@ def open_source(path: Path, settings: Settings) -> Source:
     line = _first_line(path) if first == b"{" else None
     # By its name only where the first line tells nothing: it is empty, torn, or a mark of a merge conflict.
     if {"key", "response"} <= line.keys() if line else path.name == "cachy.jsonl":
-        return Source(path, Format.CACHY, partial(_read_cachy, path, recorded, settings.partition))
+        return Source(path, Format.CACHY, partial(_read_cachy, path, recorded, settings.partition), False)
     if {"asked", "answered"} <= line.keys() if line else path.suffix == ".jsonl":
         return Source(path, Format.STORE, partial(_read_store, path), is_checked_first=False)
     return _whole_file(path, is_json=first in (b"{", b"["), recorded=recorded, reader=reader)
@@ -75,14 +75,12 @@ def open_source(path: Path, settings: Settings) -> Source:
 def _first_line(path: Path) -> dict[str, Any] | None:
     """Return the object that the first line with something on it is, or None."""
     with path.open("rb") as file:
-        for line in file:
-            if line.strip():
-                try:
-                    value = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
-                except (ValueError, RecursionError):
-                    return None
-                return value if isinstance(value, dict) else None
-    return None
+        line = next((line for line in iter(partial(file.readline, _LARGEST), b"") if line.strip()), b"")
+    try:
+        value = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _whole_file(path: Path, *, is_json: bool, recorded: float, reader: Reader) -> Source:
@@ -139,10 +137,21 @@ def _told(path: Path, read: Callable[[], Iterator[Finding]]) -> Iterator[Finding
 
 
 def _read_cachy(path: Path, recorded: float, partition: str) -> Iterator[Finding]:
+    """Read the whole file before anything of it is given: it may be larger than what can be held in memory."""
     from askonce.exchange.cachy import read_lines
 
-    with path.open("rb") as file:
-        yield from _told(path, partial(read_lines, file, recorded, partition))
+    for is_checked in (False, True):
+        with path.open("rb") as file:
+            for finding in _told(path, partial(read_lines, _lines(file), recorded, partition)):
+                if is_checked:
+                    yield finding
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    while line := file.readline(_LARGEST):
+        if len(line) == _LARGEST:
+            raise MalformedError(f"a line of more than {_LARGEST >> 20} MB")
+        yield line
 
 
 def _read_store(path: Path) -> Iterator[Finding]:
