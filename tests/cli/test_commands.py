@@ -153,3 +153,11 @@ def test_on_a_terminal(recorded: Path, key: str, more: list[str], code: int, exp
         pass
     os.close(ours)
     assert (code, True) == (process.wait(), expected in shown.decode())
+
+
+def test_a_warning_is_a_line(tmp_path: Path) -> None:
+    """A warning says what it says, and not where in our code."""
+    (tmp_path / "recordings.jsonl").write_text("<<<<<<< HEAD\n", encoding="utf-8")
+    done = program("ls", "--store", tmp_path / "recordings.jsonl")
+    (line, *_) = done.stderr.decode().splitlines()
+    assert line.startswith(f"Warning: {tmp_path}/recordings.jsonl has conflict markers of git.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -121,11 +122,13 @@ def test_import_without_yaml(run: Run, files: list[Path], store: Path, monkeypat
     assert "pip install 'askonce[import]'" in run("import", files[0], "--into", store).stderr
 
 
-@pytest.mark.parametrize("name", ["copy.db", "copy.har"])
+@pytest.mark.parametrize("name", ["copy.db", "copy.har", "copy.jsonl"])
 def test_export_and_import_lose_nothing(
     run: Run, files: list[Path], store: Path, tmp_path: Path, name: str
 ) -> None:
     """A store and a HAR file give back what was exported, in its order; what is from cachy too."""
+    for file in files:
+        os.utime(file, (1.8e9, 1.8e9))  # a text store keeps whole milliseconds of when it was recorded
     run("import", *files, "--into", store)
     result = run("export", tmp_path / name, "--store", store)
     assert (0, f"Exported 2 answers to {tmp_path / name}.\n") == (result.exit_code, result.stdout)
@@ -134,8 +137,10 @@ def test_export_and_import_lose_nothing(
 
 
 def test_export_to_standard_output(run: Run, recorded: Path) -> None:
-    """Without a file HAR is written for the next program, or CSV when that is asked for; filters choose."""
-    entries = json.loads(run("export", "--store", recorded, "--provider", "anthropic").stdout)["log"]["entries"]
+    """Without a file lines are written for the next program, or HAR or CSV as is asked for; filters choose."""
+    some = ("--store", recorded, "--provider", "anthropic")
+    assert ["anthropic"] == [json.loads(line)["provider"] for line in run("export", *some).stdout.splitlines()]
+    entries = json.loads(run("export", *some, "--format", "har").stdout)["log"]["entries"]
     assert ["anthropic"] == [entry["_askonce"]["provider"] for entry in entries]
     assert 5 == len(run("export", "-", "--format", "csv", "--store", recorded).stdout.splitlines())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,9 @@ def texts_in(store: Path) -> list[str]:
 @pytest.fixture
 def before(tmp_path: Path, store: Path) -> Path:
     """Return a store into which `old` and `same` were imported."""
-    import_file(write_cassette(tmp_path / "old.yaml", answers("old", "same")), store)
+    path = write_cassette(tmp_path / "old.yaml", answers("old", "same"))
+    os.utime(path, (1.8e9, 1.8e9))  # a text store keeps whole milliseconds of when it was recorded
+    import_file(path, store)
     return store
 
 
@@ -136,7 +139,7 @@ def test_a_store_is_copied(tmp_path: Path, before: Path) -> None:
     assert entries_of(before) == entries_of(tmp_path / "copy.db")
 
 
-@pytest.mark.parametrize("name", ["copy.db", "memory:copied"])
+@pytest.mark.parametrize("name", ["copy.db", "copied.jsonl", "memory:copied"])
 def test_copies_into_any_storage(tmp_path: Path, before: Path, name: str) -> None:
     """What can be added to a storage and listed of one is all that copying needs."""
     storage: Storage = open_storage(name)
@@ -211,6 +214,24 @@ def test_the_usual_look_up_is_one(store: Path) -> None:
             httpx2.post("https://api.openai.com/v1/chat/completions", json={"model": "gpt-5", "text": text})
     assert 1 == looked.count(MARK_KEY)
     assert 4 == len(looked)
+
+
+def test_a_text_store_by_any_name(tmp_path: Path, before: Path) -> None:
+    """Lines are told by their content; what another program has written to its standard output, say."""
+    import_file(before, tmp_path / "copy.jsonl")
+    path = (tmp_path / "copy.jsonl").rename(tmp_path / "output.txt")
+    intake = import_file(path, tmp_path / "back.db")
+    assert (Format.STORE, 2) == (intake.format, intake.count(Fate.IMPORTED))
+
+
+def test_a_flaw_in_a_text_store_costs_its_line(tmp_path: Path, before: Path) -> None:
+    """A torn line is warned of with its number; the others are imported."""
+    import_file(before, tmp_path / "copy.jsonl")
+    first, second = (tmp_path / "copy.jsonl").read_text().splitlines()
+    (tmp_path / "copy.jsonl").write_text(f"{first[:90]}\n{second}\n")
+    with pytest.warns(askonce.AskonceWarning, match="line 1: is no JSON"):
+        intake = import_file(tmp_path / "copy.jsonl", tmp_path / "back.db")
+    assert 1 == intake.count(Fate.IMPORTED)
 
 
 def test_an_empty_file_of_cachys(tmp_path: Path, store: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import Any
+import warnings
+from typing import Any, TextIO
 
 import click
 
 from askonce import __version__
 from askonce.cli import demo, doctor, exchanging, keeping, listing, tidying, using, why
-from askonce.errors import AskonceError
+from askonce.errors import AskonceError, AskonceWarning
 
 __all__ = ["main"]
 
@@ -25,10 +26,27 @@ class _Group(click.Group):
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")  # a terminal without an ellipsis is no reason to fail
-        try:
-            return super().invoke(ctx)
-        except AskonceError as error:
-            raise click.ClickException(str(error)) from error
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            try:
+                return super().invoke(ctx)
+            except AskonceError as error:
+                raise click.ClickException(str(error)) from error
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print what a person is to know, without the place in our code that says it."""
+    if issubclass(category, AskonceWarning):
+        click.echo(f"Warning: {str(message).removeprefix('askonce: ')}", err=True)
+    else:
+        click.echo(warnings.formatwarning(message, category, filename, lineno, line), err=True, nl=False)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

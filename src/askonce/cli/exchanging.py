@@ -228,22 +228,22 @@ def _intake_value(intake: Intake) -> dict[str, Any]:
 @click.option(
     "--format",
     "shape",
-    type=click.Choice(["har", "csv", "parquet", "store"]),
+    type=click.Choice(["jsonl", "har", "csv", "parquet", "store"]),
     help="What to write. By default what FILE's name ends in (.har, .csv, .parquet), or else a store.",
 )
 @click.option("--force", is_flag=True, help="Write over a FILE that is there. A store is added to in any case.")
 def export(*, file: Path | None, store: str | None, where: Filter, shape: str | None, force: bool) -> None:
-    """Export to another store, HAR, CSV or Parquet.
+    """Export to another store (JSONL, SQLite), HAR or a table.
 
-    A store and a HAR file can be imported again without loss. A table of conversations (CSV, Parquet) has a row
-    an answer. Without FILE, or with `-`, HAR or CSV goes to standard output.
+    A store, such as answers.jsonl, and a HAR file can be imported again without loss. A table of conversations
+    (CSV, Parquet) has a row an answer. Without FILE, or with `-`, JSONL, HAR or CSV goes to standard output.
     """
     from askonce import __version__
     from askonce.exchange.outlet import Shape, shape_of, write_file, write_text
     from askonce.exchange.source import findings_in, oldest_first
 
     path = None if file is None or str(file) == "-" else file
-    wanted = Shape(shape or (shape_of(path) if path else Shape.HAR))
+    wanted = Shape(shape or (shape_of(path) if path else Shape.JSONL))
     if path is not None and wanted is not Shape.STORE and path.exists() and not force:
         raise click.ClickException(f"{path} is there already. Add --force to write over it.")
     with opened(store) as storage, _progress(quiet=path is None) as follow:

@@ -14,12 +14,14 @@ from askonce.errors import FileFormatError
 from askonce.exchange.har import write_archive
 from askonce.exchange.table import write_csv, write_parquet
 
+# A path that ends in .jsonl is a store: what is in it already stays.
 _SUFFIXES = {".har": "har", ".csv": "csv", ".parquet": "parquet"}
 
 
 class Shape(StrEnum):
     """What can be written."""
 
+    JSONL = "jsonl"
     HAR = "har"
     CSV = "csv"
     PARQUET = "parquet"
@@ -35,9 +37,20 @@ def write_text(entries: Iterable[Entry], file: TextIO, shape: Shape, version: st
     """Write entries as text; yield each when it is written."""
     if shape is Shape.HAR:
         return write_archive(entries, file, version)
+    if shape is Shape.JSONL:
+        return _write_lines(entries, file)
     if shape is Shape.CSV:
         return write_csv(entries, file)
     raise FileFormatError(f"{shape} is no text. Name a file to write it to.")
+
+
+def _write_lines(entries: Iterable[Entry], file: TextIO) -> Iterator[Entry]:
+    from askonce.storage.lines import write_line
+
+    for entry in entries:
+        lines = [write_line(entry.question, take, beside=False).text.decode() for take in entry.takes]
+        file.writelines(f"{line}\n" for line in lines)
+        yield entry
 
 
 def write_file(entries: Iterable[Entry], path: Path, shape: Shape, version: str) -> Iterator[Entry]:

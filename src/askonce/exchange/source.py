@@ -67,8 +67,10 @@ def open_source(path: Path, settings: Settings) -> Source:
     # By its name only where the first line tells nothing: it is empty, torn, or a mark of a merge conflict.
     if {"key", "response"} <= line.keys() if line else path.name == "cachy.jsonl":
         return Source(path, Format.CACHY, partial(_read_cachy, path, recorded, settings.partition), False)
-    if {"asked", "answered"} <= line.keys() if line else path.suffix == ".jsonl":
-        return Source(path, Format.STORE, partial(_read_store, path), is_checked_first=False)
+    if "key" in line and not {"asked", "gone"}.isdisjoint(line) if line else path.suffix == ".jsonl":
+        from askonce.storage.jsonl import JSONLStorage  # whatever the file's name ends in
+
+        return Source(path, Format.STORE, partial(_read_store, path, JSONLStorage), is_checked_first=False)
     return _whole_file(path, is_json=first in (b"{", b"["), recorded=recorded, reader=reader)
 
 
@@ -154,9 +156,9 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
         yield line
 
 
-def _read_store(path: Path) -> Iterator[Finding]:
+def _read_store(path: Path, open_: Callable[[Path], Storage] = open_storage) -> Iterator[Finding]:
     try:
-        storage = open_storage(path)
+        storage = open_(path)
         try:
             yield from findings_in(storage)
         finally:
