@@ -33,6 +33,8 @@ RINGS: dict[str, set[str]] = {
     "": _STORED | {"_engine", "intercept", "notebook", "session"},
     "compat": _STORED | {"_engine", "exchange", "session"},
     "testing": set(),
+    "_dropin": _STORED | {"_engine", "intercept", "session"},
+    "openai": _STORED | {"_engine", "session", "_dropin"},
     "cli": _STORED | {"_engine", "exchange", "intercept", "session", "testing", ""},
     "__main__": {"cli"},
 }
@@ -90,11 +92,17 @@ def test_core_is_pure(module: Path) -> None:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_foreign_imports(module: Path) -> None:
-    """Only the command line imports what is not of the standard library, only the demo's program any SDK.
+    """Only the command line imports what is not of the standard library, only the demo's program and the drop-in
+    any SDK.
 
     A file format's library is imported where its extra is named.
     """
-    allowed = {"cli": {"click", "rich"}, "prices": {"genai_prices"}}.get(ring(module), set())
+    allowed = {
+        "cli": {"click", "rich"},
+        "prices": {"genai_prices"},
+        "_dropin": {"openai"},
+        "openai": {"openai"},
+    }.get(ring(module), set())
     if module.name == "demo_program.py":
         allowed |= {"anthropic", "openai"}
     allowed |= {"plain_yaml.py": {"yaml"}, "table.py": {"pyarrow"}}.get(module.name, set())

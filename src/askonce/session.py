@@ -16,7 +16,7 @@ from askonce._engine import context
 from askonce._engine.cache import Cache
 from askonce._engine.meter import Stats
 from askonce.forks import Lock
-from askonce.settings import read_duration, read_settings
+from askonce.settings import Settings, read_duration, read_settings
 from askonce.storage import Storage
 
 T = TypeVar("T")
@@ -268,12 +268,16 @@ def current() -> Cache | None:
 
 
 def _open(**arguments: Any) -> Cache:
-    storage = arguments["store"]
+    return open_cache(arguments)
+
+
+def open_cache(arguments: dict[str, Any], defaults: Settings | None = None) -> Cache:
+    """Return a cache with these settings, its store opened; a Storage may be given in place of its URL."""
+    storage = arguments.get("store")
     if isinstance(storage, Storage):
-        arguments["store"] = storage.url
-        cache = Cache(read_settings(arguments), storage)
+        cache = Cache(read_settings({**arguments, "store": storage.url}, defaults=defaults), storage)
     else:
-        cache = Cache(read_settings(arguments))
+        cache = Cache(read_settings(arguments, defaults=defaults))
     cache.guard.open()
     return cache
 

@@ -12,12 +12,16 @@ from typing import Any
 from askonce._core.domains import Dialect
 from askonce._core.messages import Answer, Chunk, Head, Headers
 
-_NAMES = {400: ("invalid_request_error", "INVALID_ARGUMENT"), 404: ("not_found_error", "NOT_FOUND")}
-_REASONS = {400: b"Bad Request", 404: b"Not Found"}
+_NAMES = {
+    400: ("invalid_request_error", "INVALID_ARGUMENT"),
+    401: ("authentication_error", "UNAUTHENTICATED"),
+    404: ("not_found_error", "NOT_FOUND"),
+}
+_REASONS = {400: b"Bad Request", 401: b"Unauthorized", 404: b"Not Found"}
 
 
 def refusal(dialect: Dialect, status: int, message: str) -> Answer:
-    """Return an error answer with this status (400 or 404) and message."""
+    """Return an error answer with this status (400, 401 or 404) and message."""
     body = json.dumps(_body(dialect, status, message), ensure_ascii=False).encode()
     headers = Headers(
         (

@@ -146,7 +146,7 @@ def _transport_class(library: Any, *kinds: Any) -> Any:
 
         def __init__(self, inner: Any, cache: Cache | Callable[[], Cache]) -> None:
             self._inner = inner
-            self._find: Callable[[], Cache] = (lambda: cache) if isinstance(cache, Cache) else cache
+            self._find: Callable[[], Cache] = cache if callable(cache) else partial(_same, cache)
             self._forget: Callable[[], None] = cache.close if isinstance(cache, Cache) else _nothing
 
         def __repr__(self) -> str:
@@ -191,6 +191,10 @@ def _transport_class(library: Any, *kinds: Any) -> Any:
             await aclose_client(self._inner, self._inner.aclose)
 
     return CachingTransport
+
+
+def _same(cache: Cache) -> Cache:
+    return cache
 
 
 def _nothing() -> None:

@@ -1,0 +1,106 @@
+"""The SDK's client classes, each with a subclass whose answers come from the cache."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any
+
+import openai
+
+from askonce._dropin import state
+from askonce._dropin.http import NO_KEY, cached
+from askonce._dropin.resources import adapted
+from askonce.forks import Lock
+
+_lock = Lock()
+_made: dict[type, type] = {}
+_ROOTS: tuple[type, ...] = (openai.OpenAI, openai.AsyncOpenAI)
+
+
+def is_client(value: object) -> bool:
+    """Tell whether this is one of the SDK's client classes."""
+    return isinstance(value, type) and issubclass(value, _ROOTS)
+
+
+def cached_class(kind: type) -> type:
+    """Return the subclass of a client class that answers from the cache.
+
+    Those of its descendants are descendants of it, as those of the original are.
+    """
+    with _lock:
+        return _cached_class(kind)
+
+
+def _cached_class(kind: type) -> type:
+    made = _made.get(kind)
+    if made is None:
+        bases = (kind, *(_cached_class(root) for root in _ROOTS if issubclass(kind, root) and kind is not root))
+        names: dict[str, Any] = {"__module__": "askonce.openai", "__doc__": kind.__doc__}
+        subclass: Any = type(kind.__name__, bases, names | (_shared(kind) if kind in _ROOTS else {}))
+        subclass.__init__ = _initializer(kind, subclass)
+        if kind in _ROOTS:
+            subclass._prepare_request = _preparer(subclass)
+        made = _made[kind] = subclass
+    return made
+
+
+def _shared(kind: type) -> dict[str, Any]:
+    """Return the resources of a client class, so that theirs are the methods that take more keywords."""
+    return {
+        name: _resource(value)
+        for name, value in vars(kind).items()
+        if isinstance(value, functools.cached_property) and not name.startswith("with_")
+    }
+
+
+def _resource(original: functools.cached_property[Any]) -> functools.cached_property[Any]:
+    @functools.wraps(original.func)
+    def make(self: Any) -> Any:
+        return adapted(original.func(self))
+
+    return functools.cached_property(make)
+
+
+def _initializer(kind: Any, made: Any) -> Any:
+    @functools.wraps(kind.__init__)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        state.current()  # a setting that is wrong is told here, not in the midst of a call
+        start = super(made, self).__init__
+        try:
+            start(*args, **kwargs)
+        except openai.OpenAIError:
+            if kwargs.get("api_key") is not None:
+                raise
+            try:
+                start(*args, **kwargs | {"api_key": NO_KEY})  # recorded answers need no key
+            except Exception:
+                pass
+            else:
+                _install(self, kwargs)
+                return
+            raise
+        _install(self, kwargs)
+
+    return __init__
+
+
+def _install(client: Any, kwargs: dict[str, Any]) -> None:
+    client._client = cached(client._client, owned=kwargs.get("http_client") is None)
+
+
+def _preparer(made: Any) -> Any:
+    """Return a `_prepare_request`: the SDK's hook for requests that are about to be sent."""
+    if inspect.iscoroutinefunction(made._prepare_request):
+
+        async def prepare_async(self: Any, request: Any) -> None:
+            await super(made, self)._prepare_request(request)
+            state.know((request.url.scheme, request.url.host, request.url.port))
+
+        return prepare_async
+
+    def prepare(self: Any, request: Any) -> None:
+        super(made, self)._prepare_request(request)
+        state.know((request.url.scheme, request.url.host, request.url.port))
+
+    return prepare
