@@ -59,14 +59,15 @@ class Blob(NamedTuple):
 
     def note(self, what: str = "") -> str:
         """Describe it: `image: png, 512x512, 34 KB`. `what` names it where its bytes do not."""
-        kind, form = self._kind()
+        kind, form = self.kind()
         said_kind, _, said_form = self.said.partition(";")[0].strip().rpartition("/")
         if said_kind in ("image", "audio", "video"):
             kind = kind or said_kind
         details = [form or said_form.removeprefix("x-"), *self._measures(form), size_text(self.size)]
         return f"{kind or what or 'file'}: {', '.join(one for one in details if one)}"
 
-    def _kind(self) -> tuple[str, str]:
+    def kind(self) -> tuple[str, str]:
+        """Return what its bytes say it is, such as `image` and `png`; empty where they say nothing known."""
         if self.head[:4] == b"RIFF":
             if self.head[8:12] == b"WAVE":
                 return "audio", "wav"

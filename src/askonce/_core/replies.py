@@ -253,6 +253,8 @@ def _picture(value: dict[str, Any]) -> str:
         if isinstance(value.get(name), str):
             return Blob.of_base64(value[name], str(value.get("mimeType", ""))).note("image")
     url = value.get("url")
+    if isinstance(url, str) and url.startswith("data:"):
+        return Blob.of_base64(url).note("image")
     return f"image: {url}" if isinstance(url, str) else ""
 
 

@@ -8,7 +8,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from askonce._core.body import Body, canonical_json, read_body
 from askonce._core.coding import accepted, coding_of, undo
@@ -32,6 +33,9 @@ from askonce.settings import Settings
 from askonce.storage import Storage, open_storage
 from askonce.storage.lru import LRU
 from askonce.storage.misses import Miss, remember
+
+if TYPE_CHECKING:
+    from askonce._engine.images import Images
 
 _CALLS = 4 << 20  # bytes of requests, again of bodies, and of hits, that are remembered
 _TALLY = 64  # hits that may wait to be counted, and for how many seconds
@@ -117,6 +121,7 @@ class Cache:
         self.meter = Meter()
         self.flights = Flights()
         self.tickets = Tickets()
+        self._images: Images | None = None  # made when there is a use for it: most caches have none
         self._domains = Domains(settings.domains)
         self._matches: dict[Origin, Match | None] = {}
         # Those whose counting is put off, since it costs more than they do.
@@ -235,6 +240,22 @@ class Cache:
             self._bodies.put((content_type, raw), body, len(raw) + len(body.canonical) + 256)
         return body
 
+    @property
+    def images(self) -> Images:
+        """The images of the answers."""
+        if self._images is None:
+            from askonce._engine.images import Images  # which imports urllib.request
+
+            self._images = Images(self.settings.images)
+        return self._images
+
+    def _is_pictured(self, call: Call) -> bool:
+        return self.settings.images != "" and call.question.kind == "image"
+
+    def is_fetching(self, call: Call) -> bool:
+        """Tell whether an answer to this question is there, and only its images are still to come."""
+        return self._images is not None and self._images.is_fetching(call.question.key)
+
     def turn(self, call: Call) -> int:
         """Return the how-manieth call like it this is in this run, where they are told apart."""
         if call.controls.repeat is Repeat.SEQUENCE and call.controls.mode is not Mode.OFF:
@@ -280,7 +301,10 @@ class Cache:
         answer = fit(call, take.answer)
         if self.settings.debug:
             self._report("hit", call, f"recorded {take.age(time.time()):,.0f} s ago, saved {answer.seconds:.2f} s")
-        elif imported is None and overrides() is NONE and not call.controls.delays and not call.repeats:
+        if self._is_pictured(call):
+            return self.images.show(answer)  # each time: a file may be gone
+        is_plain = not self.settings.debug and imported is None and overrides() is NONE
+        if is_plain and not call.controls.delays and not call.repeats:
             until = take.fresh_until(reader_ttl(call.controls))
             self._steady.put(
                 call.request.body, (call, take, answer, until), take.footprint + len(call.request.body)
@@ -310,6 +334,12 @@ class Cache:
 
     def keep(self, call: Call, verdict: Forward, slot: int, answer: Answer | str) -> None:
         """Keep a complete answer; a string says why there is none."""
+        if isinstance(answer, Answer) and self._is_pictured(call):
+            self.images.keep(call.question.key, answer, partial(self._keep, call, verdict, slot))
+        else:
+            self._keep(call, verdict, slot, answer)
+
+    def _keep(self, call: Call, verdict: Forward, slot: int, answer: Answer | str) -> None:
         if isinstance(answer, str):
             self._report("asked", call, f"{verdict.why}; not kept: {answer}")
             self._remember_miss(call, f"{verdict.why}; the answer was not kept: {answer}")
@@ -378,6 +408,8 @@ class Cache:
 
     def close(self) -> None:
         """Write what is pending and close the storage."""
+        if self._images is not None:
+            self._images.settle()
         self._tally()
         self.guard.close()
 

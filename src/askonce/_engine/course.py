@@ -81,6 +81,8 @@ def course(
         if isinstance(call, Answer):
             return Played(call, 0.0, "refused")
         turn = cache.turn(call)
+        while cache.is_fetching(call):
+            yield Nap(_LONGEST_NAP)
         verdict = cache.settle(call, turn)
     except Exception as error:  # a fault of ours must not become the program's
         warn_once(f"a request could not be understood and goes to the provider unrecorded: {error!r}")

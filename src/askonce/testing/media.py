@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 
-from .content import EPOCH, mp3, pieces, png, split, text, tokens, wav
+from .content import EPOCH, hexes, mp3, pieces, png, split, text, tokens, wav
 from .exchange import Answer, Ask, Json, event, reply, stream
 
 _SOUNDS = {"wav": ("audio/wav", wav), "mp3": ("audio/mpeg", mp3)}
 
 
 def images(ask: Ask) -> Answer:
-    """Answer /images/generations and /images/edits, in base64 or as the address of a PNG."""
+    """Answer /images/generations and /images/edits, in base64 or as the address of a PNG that is signed."""
     if ask.path == "/images/edits" and not any(name.startswith("image") for name in ask.files):
         return reply(
             {"error": {"message": "Missing required parameter: 'image'.", "type": "invalid_request_error"}},
@@ -23,7 +23,8 @@ def images(ask: Ask) -> Answer:
     for index in range(count):
         picture = ask.number * 10 + index
         if ask.fields.get("response_format") == "url":
-            data.append({"url": f"{ask.origin}/files/images/{picture}.png", "revised_prompt": prompt})
+            signed = f"se=2026-11-25T12%3A00%3A00Z&sig={hexes(ask, 32, 'sig')}"
+            data.append({"url": f"{ask.origin}/files/images/{picture}.png?{signed}", "revised_prompt": prompt})
         else:
             data.append({"b64_json": base64.b64encode(png(picture)).decode()})
     used = tokens(prompt)
