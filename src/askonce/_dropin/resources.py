@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -73,18 +74,25 @@ def _widened(method: Callable[..., Any]) -> Callable[..., Any]:
     signature = inspect.signature(method)
     added = frozenset(ADDED) - signature.parameters.keys()
 
+    deprecation = getattr(method, "__deprecated__", None)
+    inner: Any = method if deprecation is None else inspect.getattr_static(method, "__wrapped__", method)
+
     if inspect.iscoroutinefunction(method):
 
         @functools.wraps(method)
         async def call_async(self: Any, *args: Any, **kwargs: Any) -> Any:
-            return await method(self, *args, **_lifted(kwargs, added))
+            if deprecation is not None:  # here, so that the line it points to is the caller's
+                warnings.warn(deprecation, DeprecationWarning, stacklevel=2)
+            return await inner(self, *args, **_lifted(kwargs, added))
 
         call: Any = call_async
     else:
 
         @functools.wraps(method)
         def call_sync(self: Any, *args: Any, **kwargs: Any) -> Any:
-            return method(self, *args, **_lifted(kwargs, added))
+            if deprecation is not None:
+                warnings.warn(deprecation, DeprecationWarning, stacklevel=2)
+            return inner(self, *args, **_lifted(kwargs, added))
 
         call = call_sync
     call.__signature__ = _with(signature, added)
