@@ -7,6 +7,8 @@ AskonceError
 │   ├── NewerStoreError      it was made by a newer askonce
 │   └── DamagedStoreError    its content is not what was written
 ├── FileFormatError      a file to import, or to export to, is not what it has to be (also a ValueError)
+├── FetchError           a bundle could not be fetched, or is not the one that was meant
+├── UnfitError           what was to be handed out holds what is not for others to see
 └── UpstreamEnded        the answer this call was sharing broke off before its end
 
 AskonceWarning is the category of every warning askonce gives.
@@ -41,6 +43,14 @@ class DamagedStoreError(StorageError):
 
 class FileFormatError(AskonceError, ValueError):
     """Say which file is not what it has to be, where in it, and what to do about it."""
+
+
+class FetchError(AskonceError):
+    """Say what came instead of the bundle, and from where."""
+
+
+class UnfitError(AskonceError):
+    """Say which entries hold what must not be handed out."""
 
 
 class UpstreamEnded(AskonceError, ConnectionError):

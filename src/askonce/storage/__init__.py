@@ -18,6 +18,7 @@ def open_storage(url: str | Path, *, max_size: int | None = None, memory: int = 
 
     A path that ends in `.jsonl` is a text store, any other an SQLite file.
     `max_size` bounds what it keeps and `memory` what it holds in memory, both in bytes.
+    A file whose name ends in `.askonce` is a bundle, and read-only. `max_size` bounds what it keeps and `memory` what it holds in memory, both in bytes.
 
     Raises:
         SettingsError: when no storage has such a name.
@@ -43,6 +44,10 @@ def open_storage(url: str | Path, *, max_size: int | None = None, memory: int = 
         from askonce.storage.jsonl import JSONLStorage
 
         return JSONLStorage(path, max_size=max_size, memory=memory)
+    if path.suffix == ".askonce":
+        from askonce.storage.bundle import BundleStorage
+
+        return BundleStorage(path, memory=memory)
     from askonce.storage.sqlite import SQLiteStorage
 
     return SQLiteStorage(path, max_size=max_size, memory=memory)

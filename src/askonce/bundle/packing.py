@@ -1,0 +1,215 @@
+"""`materialize`: a store, or what was used of it, made into something to hand out."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Literal, NamedTuple
+
+from askonce._core.entry import Entry
+from askonce.bundle.scan import Finding, scan
+from askonce.bundle.writer import Writer
+from askonce.errors import SettingsError, StorageError, UnfitError
+from askonce.settings import read_settings
+from askonce.storage import Filter, Storage, open_storage
+from askonce.storage.bundle import SUFFIX, Manifest
+from askonce.storage.protocol import ModelTotals, sum_by_model
+
+Form = Literal["file", "module", "package"]
+OnFinding = Literal["refuse", "leave out", "keep"]
+Progress = Callable[[int, int], None]
+"""Told how many entries are written, and of how many."""
+
+_FORMS = {SUFFIX: "file", ".py": "module"}
+_SHOWN = 8
+
+
+class Packed(NamedTuple):
+    """What was handed out: the files, what they hold by model, and the findings of the entries left out or kept."""
+
+    paths: tuple[Path, ...]
+    manifest: Manifest
+    findings: Sequence[Finding] = ()
+    left_out: int = 0
+
+    @property
+    def models(self) -> list[ModelTotals]:
+        return [ModelTotals(*row) for row in self.manifest.models]
+
+
+def materialize(
+    path: str | os.PathLike[str],
+    store: str | os.PathLike[str] | Storage | None = None,
+    *,
+    form: Form | None = None,
+    title: str = "",
+    note: str = "",
+    delays: bool | float | None = None,
+    final: bool = False,
+    half_embeddings: bool = False,
+    used: bool = False,
+    where: Filter = Filter(),
+    on_finding: OnFinding = "refuse",
+    name: str = "",
+    version: str = "1.0",
+    progress: Progress | None = None,
+) -> Packed:
+    """Make a bundle of a store, to be handed to others; the store stays as it is.
+
+    Args:
+        path: What to write: `lesson.askonce`, `lesson.py`, or for a package the folder of its wheel and sdist.
+        store: What to make it of; by default that of the environment, or the project's.
+        form: `file`, `module` (one importable .py) or `package`; by default what `path` ends in.
+        title: Shown on first use, with the note.
+        note: See `title`.
+        delays: Whether, or how much faster, recorded delays are replayed; a student's own setting wins.
+        final: Reduce the questions to their digests: nothing of them can be read, nothing be added.
+        half_embeddings: Keep embeddings at half precision.
+        used: Only questions that were asked since `askonce used --reset`, with all their takes.
+        where: Only what matches.
+        on_finding: What to do with an entry that holds what looks like a key, an organization id, a signed URL or a
+            local path: `refuse` to make a bundle, `leave out` the entry, or `keep` it.
+        name: Of the package, as it is installed.
+        version: Of the package.
+        progress: Called with how many entries are written, and of how many.
+
+    Raises:
+        StorageError: when there is nothing to hand out, or it cannot be read or written.
+        UnfitError: when something was found, and it is to `refuse`.
+    """
+    target = Path(path)
+    kind = _form(target, form)
+    settings = {"delays": delays, "store": store.url if isinstance(store, Storage) else store}
+    scale = None if delays is None else read_settings({"delays": delays}, environ={}).delays
+    if on_finding not in ("refuse", "leave out", "keep"):
+        raise SettingsError(f"on_finding: {on_finding!r} is neither 'refuse', 'leave out' nor 'keep'.")
+    storage = store if isinstance(store, Storage) else _opened(read_settings(settings).store)
+    try:
+        entries = _chosen(storage, where, used=used)
+        about = Manifest(time.time(), "", 0, 0, 0, title, note, scale, final, half_embeddings)
+        if kind == "package":
+            from askonce.bundle.package import check_names, write_package
+
+            check_names(name, version)
+            with _packed(target / f"{name}{SUFFIX}", storage, entries, about, on_finding, progress) as (part, made):
+                return made._replace(paths=write_package(target, part, name, version, made.manifest))
+        with _packed(target, storage, entries, about, on_finding, progress) as (part, made):
+            if kind == "module":
+                from askonce.bundle.module import write_module
+
+                write_module(target, part, made.manifest)
+            else:
+                part.replace(target)
+            return made._replace(paths=(target,))
+    finally:
+        if storage is not store:
+            storage.close()
+
+
+def _form(target: Path, form: str | None) -> str:
+    if form is None:
+        form = _FORMS.get(target.suffix)
+    if form not in ("file", "module", "package"):
+        raise SettingsError(
+            f"{target}: say what to make: name it {target.stem}{SUFFIX} for a file, {target.stem}.py for a module, or "
+            "give form='package' (--as package) and the folder for its files."
+        )
+    wanted = {"file": SUFFIX, "module": ".py"}.get(form, target.suffix)
+    if target.suffix != wanted:
+        raise SettingsError(f"{target}: a {form} has a name that ends in {wanted}, or it would not be found.")
+    if form == "module" and not target.stem.isidentifier():
+        raise SettingsError(f"{target}: {target.stem!r} cannot be imported. Use letters, digits and _ alone.")
+    return form
+
+
+def _opened(url: str) -> Storage:
+    storage = open_storage(url)
+    path = getattr(storage, "path", None)
+    if isinstance(path, Path) and not path.exists():
+        raise StorageError(f"There is no store at {path}. Record something first, or name another store.")
+    return storage
+
+
+def _chosen(storage: Storage, where: Filter, *, used: bool) -> Iterable[Entry]:
+    return storage.entries(where)
+
+
+@contextmanager
+def _packed(
+    target: Path,
+    storage: Storage,
+    entries: Iterable[Entry],
+    about: Manifest,
+    on_finding: OnFinding,
+    progress: Progress | None,
+) -> Iterator[tuple[Path, Packed]]:
+    """Write a bundle beside `target`, which is gone after the block, unless it was moved."""
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            made = _write(file, storage, entries, about, on_finding, progress)
+        yield part, made
+    except OSError as error:
+        raise StorageError(f"{target} cannot be written ({error}).") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write(
+    file: IO[bytes],
+    storage: Storage,
+    entries: Iterable[Entry],
+    about: Manifest,
+    on_finding: OnFinding,
+    progress: Progress | None,
+) -> Packed:
+    writer = Writer(file, final=about.final, half=about.half)
+    findings: list[Finding] = []
+    left_out = 0
+    total = storage.totals().entries
+
+    def written() -> Iterator[Entry]:
+        nonlocal left_out
+        for number, entry in enumerate(entries, 1):
+            found = scan(entry)
+            findings.extend(found)
+            if found and on_finding != "keep":
+                left_out += 1
+            else:
+                writer.write(entry)
+                yield entry
+            if progress and (number % 64 == 0 or number == total):
+                progress(number, total)
+
+    models = sum_by_model(written())
+    if findings and on_finding == "refuse":
+        raise UnfitError(_refusal(findings, left_out))
+    if not models:
+        raise StorageError(f"There is nothing to hand out in {storage.url}: no entry is recorded that was asked for.")
+    manifest = about._replace(
+        by="askonce",
+        entries=sum(row.entries for row in models),
+        takes=sum(row.takes for row in models),
+        size=sum(row.size for row in models),
+        models=[row._replace(hits=0) for row in models],
+    )
+    writer.finish(manifest)
+    return Packed((), manifest, findings, left_out)
+
+
+def _refusal(findings: Sequence[Finding], entries: int) -> str:
+    lines = [f"  {finding}" for finding in findings[:_SHOWN]]
+    if len(findings) > _SHOWN:
+        lines.append(f"  and {len(findings) - _SHOWN:,} more")
+    return "\n".join(
+        (
+            f"{entries:,} {'entry holds' if entries == 1 else 'entries hold'} what is not for others to see:",
+            *lines,
+            "Look at one with `askonce show KEY`. Then remove it from the store, or pack again with these entries left "
+            "out (--leave-out) or, where it is harmless, with them in (--keep).",
+        )
+    )
