@@ -30,12 +30,13 @@ RINGS: dict[str, set[str]] = {
     "intercept": _STORED | {"_engine"},
     "session": _STORED | {"_engine", "intercept"},
     "notebook": _STORED | {"_engine", "session"},
-    "": _STORED | {"_engine", "intercept", "notebook", "session"},
+    "bundle": _STORED | {"_engine", "intercept", "session", "_dropin", "openai", ""},
+    "": _STORED | {"_engine", "intercept", "notebook", "session", "bundle"},
     "compat": _STORED | {"_engine", "exchange", "session"},
     "testing": set(),
-    "_dropin": _STORED | {"_engine", "intercept", "session"},
-    "openai": _STORED | {"_engine", "session", "_dropin"},
-    "cli": _STORED | {"_engine", "exchange", "intercept", "session", "testing", ""},
+    "_dropin": _STORED | {"_engine", "intercept", "session", "bundle"},
+    "openai": _STORED | {"_engine", "session", "bundle", "_dropin"},
+    "cli": _STORED | {"_engine", "exchange", "intercept", "session", "bundle", "testing", ""},
     "__main__": {"cli"},
 }
 _IMPURE = {

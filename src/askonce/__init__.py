@@ -20,14 +20,18 @@ from askonce._core.noise import Rule as Rule
 from askonce._core.rotation import Repeat as Repeat
 from askonce._engine.cache import Cache as Cache
 from askonce._engine.meter import Stats as Stats
+from askonce.bundle import Packed as Packed
+from askonce.bundle import materialize as materialize
 from askonce.errors import AskonceError as AskonceError
 from askonce.errors import AskonceWarning as AskonceWarning
 from askonce.errors import ControlError as ControlError
 from askonce.errors import DamagedStoreError as DamagedStoreError
 from askonce.errors import FileFormatError as FileFormatError
+from askonce.errors import FetchError as FetchError
 from askonce.errors import NewerStoreError as NewerStoreError
 from askonce.errors import SettingsError as SettingsError
 from askonce.errors import StorageError as StorageError
+from askonce.errors import UnfitError as UnfitError
 from askonce.session import bypass as bypass
 from askonce.session import caching as caching
 from askonce.session import disable as disable
@@ -49,10 +53,12 @@ __all__ = [  # noqa: RUF022 -- as `sorted` has it
     "Domain",
     "Entry",
     "FileFormatError",
+    "FetchError",
     "Filter",
     "Mode",
     "NOTEBOOK_NOISE",
     "NewerStoreError",
+    "Packed",
     "Question",
     "Repeat",
     "Rule",
@@ -62,10 +68,12 @@ __all__ = [  # noqa: RUF022 -- as `sorted` has it
     "StorageError",
     "Take",
     "Totals",
+    "UnfitError",
     "bypass",
     "caching",
     "disable",
     "enable",
+    "materialize",
     "open_storage",
     "options",
     "stats",

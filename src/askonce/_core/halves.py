@@ -1,7 +1,7 @@
 """Embeddings at half precision (IEEE 754 binary16): a quarter of the bytes, three decimal digits.
 
-An answer is shrunk to itself with marks where its embeddings were, and their values. It comes back in the form in which
-it was recorded: a list of numbers, or the base64 of 32-bit floats.
+An answer is shrunk to itself with marks where its embeddings were, and their values. It comes back in the form in
+which it was recorded: a list of numbers, or the base64 of 32-bit floats.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MARK = "askonce-halves"
 
 
 def shrink(answer: Answer) -> tuple[Answer, bytes] | None:
-    """Return an answer without its embeddings, and these as halves; None where it holds none that can be halved."""
+    """Return an answer without its embeddings, and these as halves; None where there are none to halve."""
     if "json" not in (answer.head.headers.get(b"content-type") or ""):
         return None
     try:
@@ -72,7 +72,7 @@ def _with_body(answer: Answer, body: Any) -> Answer:
 
 
 def _vectors(body: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield where each embedding of an answer is, as every provider writes them: what holds it, and its name there."""
+    """Yield where each embedding of an answer is, in every provider's shape: what holds it, and its name there."""
     if not isinstance(body, dict):
         return
     for item in _items(body.get("data")):  # OpenAI, Mistral, Voyage

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import IO, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from askonce._core.entry import Entry
-from askonce.bundle.scan import Finding, scan
-from askonce.bundle.writer import Writer
-from askonce.errors import SettingsError, StorageError, UnfitError
+from askonce.errors import SettingsError, StorageError
+from askonce.session import current
 from askonce.settings import read_settings
-from askonce.storage import Filter, Storage, open_storage
-from askonce.storage.bundle import SUFFIX, Manifest
-from askonce.storage.protocol import ModelTotals, sum_by_model
+from askonce.storage import Filter, Marks, Storage, open_storage
+from askonce.storage.protocol import ModelTotals
+
+if TYPE_CHECKING:  # what a program that hands out nothing need not load
+    from askonce.bundle.scan import Finding
+    from askonce.storage.bundle import Manifest
 
 Form = Literal["file", "module", "package"]
 OnFinding = Literal["refuse", "leave out", "keep"]
 Progress = Callable[[int, int], None]
 """Told how many entries are written, and of how many."""
 
-_FORMS = {SUFFIX: "file", ".py": "module"}
-_SHOWN = 8
+_SUFFIX = ".askonce"
+_FORMS = {_SUFFIX: "file", ".py": "module"}
 
 
 class Packed(NamedTuple):
-    """What was handed out: the files, what they hold by model, and the findings of the entries left out or kept."""
+    """What was handed out: the files, what is in them, and what was found in entries left out or kept."""
 
     paths: tuple[Path, ...]
     manifest: Manifest
@@ -70,7 +71,7 @@ def materialize(
         half_embeddings: Keep embeddings at half precision.
         used: Only questions that were asked since `askonce used --reset`, with all their takes.
         where: Only what matches.
-        on_finding: What to do with an entry that holds what looks like a key, an organization id, a signed URL or a
+        on_finding: What to do where an entry holds what looks like a key, an organization id, a signed URL or a
             local path: `refuse` to make a bundle, `leave out` the entry, or `keep` it.
         name: Of the package, as it is installed.
         version: Of the package.
@@ -80,6 +81,9 @@ def materialize(
         StorageError: when there is nothing to hand out, or it cannot be read or written.
         UnfitError: when something was found, and it is to `refuse`.
     """
+    from askonce.bundle.making import making
+    from askonce.storage.bundle import Manifest
+
     target = Path(path)
     kind = _form(target, form)
     settings = {"delays": delays, "store": store.url if isinstance(store, Storage) else store}
@@ -94,9 +98,12 @@ def materialize(
             from askonce.bundle.package import check_names, write_package
 
             check_names(name, version)
-            with _packed(target / f"{name}{SUFFIX}", storage, entries, about, on_finding, progress) as (part, made):
+            with making(target / f"{name}{_SUFFIX}", storage, entries, about, on_finding, progress) as (
+                part,
+                made,
+            ):
                 return made._replace(paths=write_package(target, part, name, version, made.manifest))
-        with _packed(target, storage, entries, about, on_finding, progress) as (part, made):
+        with making(target, storage, entries, about, on_finding, progress) as (part, made):
             if kind == "module":
                 from askonce.bundle.module import write_module
 
@@ -114,10 +121,10 @@ def _form(target: Path, form: str | None) -> str:
         form = _FORMS.get(target.suffix)
     if form not in ("file", "module", "package"):
         raise SettingsError(
-            f"{target}: say what to make: name it {target.stem}{SUFFIX} for a file, {target.stem}.py for a module, or "
-            "give form='package' (--as package) and the folder for its files."
+            f"{target}: say what to make. Name it {target.stem}{_SUFFIX} for a file, {target.stem}.py for a module,"
+            " or give form='package' (--as package) and the folder for its files."
         )
-    wanted = {"file": SUFFIX, "module": ".py"}.get(form, target.suffix)
+    wanted = {"file": _SUFFIX, "module": ".py"}.get(form, target.suffix)
     if target.suffix != wanted:
         raise SettingsError(f"{target}: a {form} has a name that ends in {wanted}, or it would not be found.")
     if form == "module" and not target.stem.isidentifier():
@@ -134,82 +141,16 @@ def _opened(url: str) -> Storage:
 
 
 def _chosen(storage: Storage, where: Filter, *, used: bool) -> Iterable[Entry]:
-    return storage.entries(where)
-
-
-@contextmanager
-def _packed(
-    target: Path,
-    storage: Storage,
-    entries: Iterable[Entry],
-    about: Manifest,
-    on_finding: OnFinding,
-    progress: Progress | None,
-) -> Iterator[tuple[Path, Packed]]:
-    """Write a bundle beside `target`, which is gone after the block, unless it was moved."""
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            made = _write(file, storage, entries, about, on_finding, progress)
-        yield part, made
-    except OSError as error:
-        raise StorageError(f"{target} cannot be written ({error}).") from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _write(
-    file: IO[bytes],
-    storage: Storage,
-    entries: Iterable[Entry],
-    about: Manifest,
-    on_finding: OnFinding,
-    progress: Progress | None,
-) -> Packed:
-    writer = Writer(file, final=about.final, half=about.half)
-    findings: list[Finding] = []
-    left_out = 0
-    total = storage.totals().entries
-
-    def written() -> Iterator[Entry]:
-        nonlocal left_out
-        for number, entry in enumerate(entries, 1):
-            found = scan(entry)
-            findings.extend(found)
-            if found and on_finding != "keep":
-                left_out += 1
-            else:
-                writer.write(entry)
-                yield entry
-            if progress and (number % 64 == 0 or number == total):
-                progress(number, total)
-
-    models = sum_by_model(written())
-    if findings and on_finding == "refuse":
-        raise UnfitError(_refusal(findings, left_out))
-    if not models:
-        raise StorageError(f"There is nothing to hand out in {storage.url}: no entry is recorded that was asked for.")
-    manifest = about._replace(
-        by="askonce",
-        entries=sum(row.entries for row in models),
-        takes=sum(row.takes for row in models),
-        size=sum(row.size for row in models),
-        models=[row._replace(hits=0) for row in models],
-    )
-    writer.finish(manifest)
-    return Packed((), manifest, findings, left_out)
-
-
-def _refusal(findings: Sequence[Finding], entries: int) -> str:
-    lines = [f"  {finding}" for finding in findings[:_SHOWN]]
-    if len(findings) > _SHOWN:
-        lines.append(f"  and {len(findings) - _SHOWN:,} more")
-    return "\n".join(
-        (
-            f"{entries:,} {'entry holds' if entries == 1 else 'entries hold'} what is not for others to see:",
-            *lines,
-            "Look at one with `askonce show KEY`. Then remove it from the store, or pack again with these entries left "
-            "out (--leave-out) or, where it is harmless, with them in (--keep).",
+    if not used:
+        return storage.entries(where)
+    cache = current()
+    if cache is not None:  # what this process has used may not be written yet
+        _ = cache.stats
+        cache.guard.open()
+    mark = storage.mark() if isinstance(storage, Marks) else None
+    if mark is None:
+        raise StorageError(
+            f"{storage.url} has no mark, so nothing is known of what was used since. Set one with "
+            "`askonce used --reset`, run the program, and then pack."
         )
-    )
+    return storage.entries(where._replace(used=mark))

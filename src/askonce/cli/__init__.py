@@ -10,7 +10,7 @@ from typing import Any, TextIO
 import click
 
 from askonce import __version__
-from askonce.cli import demo, doctor, exchanging, keeping, listing, tidying, using, why
+from askonce.cli import demo, doctor, exchanging, handing, keeping, listing, tidying, using, why
 from askonce.errors import AskonceError, AskonceWarning
 
 __all__ = ["main"]
@@ -66,6 +66,8 @@ for _command in (
     why.why,
     keeping.stats,
     using.used,
+    handing.pack,
+    handing.fetch,
     keeping.rm,
     keeping.prune,
     tidying.tidy,

@@ -16,9 +16,8 @@ __all__ = ["Filter", "Marks", "Storage", "Totals", "open_storage"]
 def open_storage(url: str | Path, *, max_size: int | None = None, memory: int = 32 << 20) -> Storage:
     """Open the storage that `url` names: `memory:`, `memory:name`, `sqlite:///path` or the path of a file.
 
-    A path that ends in `.jsonl` is a text store, any other an SQLite file.
+    A path that ends in `.jsonl` is a text store, one in `.askonce` a bundle (read-only), any other an SQLite file.
     `max_size` bounds what it keeps and `memory` what it holds in memory, both in bytes.
-    A file whose name ends in `.askonce` is a bundle, and read-only. `max_size` bounds what it keeps and `memory` what it holds in memory, both in bytes.
 
     Raises:
         SettingsError: when no storage has such a name.

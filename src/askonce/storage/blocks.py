@@ -116,7 +116,7 @@ class Section(NamedTuple):
     """Where a table of the bundle is, how many rows it has, and its digest."""
 
     place: int
-    count: int
+    rows: int
     sha256: str
 
 
@@ -137,13 +137,13 @@ class Blocks:
 
     def find(self, key: bytes) -> Iterator[tuple[int, int]]:
         """Yield the block and the place of each record whose key begins as this one does."""
-        bits = self._section("fanout").count.bit_length() - 1
+        bits = self._section("fanout").rows.bit_length() - 1
         bucket = int.from_bytes(key[:4]) >> (32 - bits)
         row = self._exactly(self._section("fanout").place + bucket * BUCKET.size, 2 * BUCKET.size)
         start, checksum = BUCKET.unpack_from(row)
         end = BUCKET.unpack_from(row, BUCKET.size)[0]
         lines = self._section("index")
-        if not start <= end <= lines.count:
+        if not start <= end <= lines.rows:
             raise self.damaged("its index leads nowhere")
         data = self._exactly(lines.place + start * LINE.size, (end - start) * LINE.size)
         if zlib.crc32(data) != checksum:
@@ -154,7 +154,7 @@ class Blocks:
 
     def count(self) -> int:
         """Return how many blocks there are."""
-        return self._section("table").count
+        return self._section("table").rows
 
     def kind(self, number: int) -> int:
         """Return whether ANSWERS or QUESTIONS are in a block."""
@@ -186,7 +186,7 @@ class Blocks:
         """Read all of it, and compare it with its digests."""
         for name, width in (("table", ROW.size), ("fanout", BUCKET.size), ("index", LINE.size)):
             section = self._section(name)
-            rows = section.count + (name == "fanout")
+            rows = section.rows + (name == "fanout")
             state = hashlib.sha256()
             for place in range(0, rows * width, 1 << 20):
                 state.update(self._exactly(section.place + place, min(1 << 20, rows * width - place)))
@@ -215,8 +215,8 @@ class Blocks:
             raise StorageError(f"{self.source.name} cannot be read ({error}).") from error
         if header[: len(MAGIC)] != MAGIC:
             raise DamagedStoreError(
-                f"{self.source.name} is no bundle of askonce's: it begins with {header[:16]!r}. If it was downloaded, "
-                "the server may have sent a page instead; see `askonce fetch`."
+                f"{self.source.name} is no bundle of askonce's: it begins with {header[:16]!r}. If it was "
+                "downloaded, the server may have sent a page instead; `askonce fetch` tells."
             )
         if len(header) < HEADER.size:
             raise self.damaged(f"it ends after {len(header)} bytes")
@@ -249,7 +249,7 @@ class Blocks:
 
     def _row(self, number: int) -> tuple[Any, ...]:
         table = self._section("table")
-        if number >= table.count:
+        if number >= table.rows:
             raise self.damaged(f"there is no block {number}")
         return ROW.unpack(self._exactly(table.place + number * ROW.size, ROW.size))
 

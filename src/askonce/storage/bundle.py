@@ -18,7 +18,9 @@ from askonce.storage.lru import LRU
 from askonce.storage.protocol import Filter, ModelTotals, Totals
 
 SUFFIX = ".askonce"
-RECORD = struct.Struct(">32sIIII")  # key; length of what follows; block and place of the question; of the description
+RECORD = struct.Struct(
+    ">32sIIII"
+)  # key; length of what follows; block and place of the question; of the description
 ASKED = struct.Struct(">II")  # length of a question's head and body
 NOWHERE = 0xFFFFFFFF  # the block of a question of which only the digest was handed out
 
@@ -152,8 +154,8 @@ class BundleStorage:
 
     def _unchangeable(self) -> StorageError:
         return StorageError(
-            f"{self.url} is a bundle, made to be handed out and not to be changed. Change the store that it was made "
-            "from, and make it again with `askonce pack`."
+            f"{self.url} is a bundle, made to be handed out and not to be changed. Change the store that it was "
+            "made from, and make it again with `askonce pack`."
         )
 
     def _leave_out(self, error: DamagedStoreError) -> None:
