@@ -27,6 +27,8 @@ _DEFAULTS = {
     "max_size": "no bound",
     "memory": "`32MB`",
     "images": "none; `images` for [the drop-in](../how-to/teach.md)",
+    "bundles": "none",
+    "cache_url": "none",
     "debug": "off",
     "normalize": "none",
 }
@@ -42,6 +44,8 @@ _VALUES = {
     "max_size": "bytes, or `500MB`, `2GB` (powers of 1024)",
     "memory": "bytes, or `32MB`",
     "images": "a folder's path; nothing for none",
+    "bundles": "files made by `askonce pack`, which answer what the store does not; in the variable, with commas between",
+    "cache_url": "where `askonce.openai` fetches a bundle from; may end in `#sha256=` and its digest",
     "debug": "`1` or `0`",
     "normalize": "`notebook`; as an argument, rules such as `askonce.NOTEBOOK_NOISE`",
 }
@@ -60,7 +64,8 @@ def settings_page() -> str:
         "| --- | --- | --- | --- |",
     ]
     for variable, name in settings.variables().items():
-        lines.append(f"| `{name}` | `{variable}` | {_VALUES[name]} | {_DEFAULTS[name]} |")
+        argument = "" if name == "cache_url" else f"`{name}`"
+        lines.append(f"| {argument} | `{variable}` | {_VALUES[name]} | {_DEFAULTS[name]} |")
     return "\n".join(lines) + "\n"
 
 

@@ -43,6 +43,7 @@ def enable(
     max_size: int | str | None = None,
     memory: int | str | None = None,
     images: str | os.PathLike[str] | None = None,
+    bundles: str | Iterable[str | os.PathLike[str]] | None = None,
     debug: bool | None = None,
     normalize: str | Iterable[Rule] | None = None,
 ) -> Cache:
@@ -67,6 +68,7 @@ def enable(
         memory: What of it is held in memory at the most: bytes, or `32MB` (the default).
         images: The folder where the images of recorded answers appear, which are then recorded with them. Without
             one, an answer with the address of an image is kept as it came, and the address expires.
+        bundles: Files made by `askonce pack`, which answer what the store does not; the first counts most.
         debug: Print a line a call to standard error (`ASKONCE_VERBOSE`).
         normalize: Rules by which what differs from run to run is left out of the key, such as `NOTEBOOK_NOISE`
             (in the variable, `notebook`). The request that goes out is untouched. By default none.
@@ -87,6 +89,7 @@ def enable(
         max_size=max_size,
         memory=memory,
         images=images,
+        bundles=bundles,
         debug=debug,
         normalize=normalize,
     )
@@ -124,6 +127,7 @@ def caching(
     max_size: int | str | None = None,
     memory: int | str | None = None,
     images: str | os.PathLike[str] | None = None,
+    bundles: str | Iterable[str | os.PathLike[str]] | None = None,
     debug: bool | None = None,
     normalize: str | Iterable[Rule] | None = None,
 ) -> Iterator[Cache]:
@@ -143,6 +147,7 @@ def caching(
         max_size=max_size,
         memory=memory,
         images=images,
+        bundles=bundles,
         debug=debug,
         normalize=normalize,
     )
@@ -231,6 +236,7 @@ def transport(
     max_size: int | str | None = None,
     memory: int | str | None = None,
     images: str | os.PathLike[str] | None = None,
+    bundles: str | Iterable[str | os.PathLike[str]] | None = None,
     debug: bool | None = None,
     normalize: str | Iterable[Rule] | None = None,
 ) -> T:
@@ -255,6 +261,7 @@ def transport(
             max_size=max_size,
             memory=memory,
             images=images,
+            bundles=bundles,
             debug=debug,
             normalize=normalize,
         ),

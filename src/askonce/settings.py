@@ -38,7 +38,8 @@ class Settings(NamedTuple):
     `ttl` is in seconds, None for ever; `delays` scales the recorded rhythm, 0.0 is at once; `samples` is how many
     answers are recorded before any is given again; `max_size` bounds what the store keeps and `memory` what is
     held of it in memory, both in bytes. `images` is the folder where recorded images appear; with none, an answer
-    with the address of an image is kept as it came.
+    with the address of an image is kept as it came. `bundles` are looked into after the store, in their order;
+    `cache_url` is where the drop-in `openai` fetches one from.
     """
 
     store: str
@@ -52,6 +53,8 @@ class Settings(NamedTuple):
     max_size: int | None = None
     memory: int = 32 << 20
     images: str = ""
+    bundles: tuple[str, ...] = ()
+    cache_url: str = ""
     debug: bool = False
     normalize: tuple[Rule, ...] = ()
 
@@ -214,6 +217,20 @@ def _read_rule(value: Any, name: str) -> Rule:
     return rule
 
 
+def _read_bundles(value: Any, name: str) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = [item.strip() for item in value.split(",") if item.strip()]
+    elif isinstance(value, os.PathLike) or not isinstance(value, Iterable):
+        raise SettingsError(f"{name}: {value!r} is not a list of files. Write ['lesson.askonce'].")
+    return tuple(_read_store(item, name) for item in value)
+
+
+def _read_url(value: Any, name: str) -> str:
+    if not isinstance(value, str) or (value and not value.startswith(("http://", "https://"))):
+        raise SettingsError(f"{name}: {value!r} is no URL. It begins with https:// or http://.")
+    return value
+
+
 _READERS: dict[str, Callable[[Any, str], Any]] = {
     "store": _read_store,
     "mode": _as_control(parse_mode),
@@ -226,6 +243,8 @@ _READERS: dict[str, Callable[[Any, str], Any]] = {
     "max_size": _read_size,
     "memory": _read_size,
     "images": _read_folder,
+    "bundles": _read_bundles,
+    "cache_url": _read_url,
     "debug": _read_flag,
     "normalize": _read_rules,
 }

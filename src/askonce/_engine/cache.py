@@ -31,6 +31,7 @@ from askonce._engine.tickets import Tickets
 from askonce.errors import ControlError
 from askonce.settings import Settings
 from askonce.storage import Storage, open_storage
+from askonce.storage.layers import Layers
 from askonce.storage.lru import LRU
 from askonce.storage.misses import Miss, remember
 
@@ -111,11 +112,11 @@ class Cache:
         self, settings: Settings, storage: Storage | None = None, log: Callable[[str], None] | None = None
     ) -> None:
         self.settings = settings
-        self.guard = Guard(
-            open_storage(settings.store, max_size=settings.max_size, memory=settings.memory)
-            if storage is None
-            else storage
-        )
+        if storage is None:
+            storage = open_storage(settings.store, max_size=settings.max_size, memory=settings.memory)
+        if settings.bundles:
+            storage = Layers(storage, [open_storage(path, memory=settings.memory) for path in settings.bundles])
+        self.guard = Guard(storage)
         self._has_imported: bool | None = None
         self._wants_plain = getattr(self.guard.storage, "wants_plain", False)
         self.meter = Meter()

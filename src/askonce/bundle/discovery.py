@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from askonce.errors import AskonceError
 from askonce.notices import warn_once
+from askonce.storage import Storage
 from askonce.storage.bundle import SUFFIX, BundleStorage
+from askonce.storage.layers import Layers
 
 _PROMPT = "No recorded answers were found here. If you were given a URL of them, paste it; else press Enter: "
+
+_greeted: set[str] = set()
 
 
 def find_bundles(
@@ -35,6 +39,27 @@ def find_bundles(
             _fetch(answer, here)
             found = list(_in_folder(here))
     return [bundle for bundle in (BundleStorage(path, memory=memory) for path in found) if _is_usable(bundle)]
+
+
+def beneath(own: Storage, bundles: Sequence[Storage]) -> Storage:
+    """Return a storage that answers from `own`, and from the bundles where that has nothing."""
+    return Layers(own, bundles) if bundles else own
+
+
+def chosen_delays(bundles: Iterable[Storage]) -> float | None:
+    """Return how those who made the bundles want delays replayed, by the first that says so; None if none does."""
+    chosen = (one.manifest.delays for one in bundles if isinstance(one, BundleStorage))
+    return next((scale for scale in chosen if scale is not None), None)
+
+
+def greet(bundles: Iterable[Storage], write: Callable[[str], object]) -> None:
+    """Write the titles and notes of bundles, each once a process."""
+    for one in bundles:
+        if isinstance(one, BundleStorage) and one.url not in _greeted:
+            _greeted.add(one.url)
+            told = one.manifest
+            for text in filter(None, (told.title, told.note)):
+                write("".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in text))
 
 
 def person() -> Callable[[str], str] | None:

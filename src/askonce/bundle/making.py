@@ -14,7 +14,7 @@ from askonce.bundle.scan import Finding, scan
 from askonce.bundle.writer import Writer
 from askonce.errors import StorageError, UnfitError
 from askonce.storage import Storage
-from askonce.storage.bundle import Manifest
+from askonce.storage.bundle import BundleStorage, Manifest
 from askonce.storage.protocol import sum_by_model
 
 _SHOWN = 8
@@ -50,6 +50,10 @@ def _write(
     on_finding: OnFinding,
     progress: Progress | None,
 ) -> Packed:
+    from askonce import __version__
+
+    if isinstance(storage, BundleStorage) and storage.manifest.final:
+        about = about._replace(final=True)  # of its questions there are the digests alone
     writer = Writer(file, final=about.final, half=about.half)
     findings: list[Finding] = []
     left_out = 0
@@ -76,7 +80,7 @@ def _write(
             f"There is nothing to hand out in {storage.url}: no entry is recorded that was asked for."
         )
     manifest = about._replace(
-        by="askonce",
+        by=f"askonce {__version__}",
         entries=sum(row.entries for row in models),
         takes=sum(row.takes for row in models),
         size=sum(row.size for row in models),

@@ -121,8 +121,8 @@ def _form(target: Path, form: str | None) -> str:
         form = _FORMS.get(target.suffix)
     if form not in ("file", "module", "package"):
         raise SettingsError(
-            f"{target}: say what to make. Name it {target.stem}{_SUFFIX} for a file, {target.stem}.py for a module,"
-            " or give form='package' (--as package) and the folder for its files."
+            f"{target}: say what to make. Name it {target.stem}{_SUFFIX} for a file or {target.stem}.py for a "
+            "module, or give form='package' (--as package) and the folder for its files."
         )
     wanted = {"file": _SUFFIX, "module": ".py"}.get(form, target.suffix)
     if target.suffix != wanted:
