@@ -6,9 +6,13 @@ Every credential that a test uses holds the word SECRET, so that this finds it w
 from __future__ import annotations
 
 import base64
+import gzip
+import io
 import re
 import shutil
 import sqlite3
+import tarfile
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,21 +20,31 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import quote, quote_plus
 
+from askonce.errors import AskonceError
+from askonce.storage.blocks import MAGIC, Blocks, FileSource
 from tests.sdks.secrets import SECRETS
 
 WORD = "SECRET"
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]{16,}")
 _SQLITE = b"SQLite format 3\0"
+_ZIP, _GZIP = b"PK\x03\x04", b"\x1f\x8b"
+_CARRIED = re.compile(rb"^# ([A-Za-z0-9+/=]{100,})$", re.MULTILINE)  # a module made to be handed out
 
 
 def stores_in(folder: Path) -> list[Path]:
-    """Return the SQLite files and the text stores under a folder."""
-    return [path for path in folder.rglob("*") if path.is_file() and (_begins(path) == _SQLITE or _is_text(path))]
+    """Return the SQLite files and text stores under a folder, and what is made of them to be handed out."""
+    return [path for path in folder.rglob("*") if path.is_file() and (_is_store(path) or _is_text(path))]
 
 
 def _is_text(path: Path) -> bool:
     # cachy's own file, which tests of importing have pycachy make, does hold secrets: that is a fault of cachy.
     return (path.suffix == ".jsonl" and path.name != "cachy.jsonl") or path.parent.suffix == ".files"
+
+
+def _is_store(path: Path) -> bool:
+    if path.suffix == ".py":
+        return b"askonce-data" in path.read_bytes()
+    return _begins(path).startswith((_SQLITE, MAGIC, _ZIP, _GZIP))
 
 
 def _begins(path: Path) -> bytes:
@@ -47,7 +61,12 @@ def contents(store: Path) -> Iterator[bytes]:
         path = store.with_name(store.name + suffix)
         if path.exists():
             yield path.read_bytes()
-    yield from _texts(store) if _is_text(store) else values(store)
+    if _is_text(store):
+        yield from _texts(store)
+    elif _begins(store) == _SQLITE:
+        yield from values(store)
+    else:
+        yield from unfolded(store.read_bytes())
 
 
 def _texts(store: Path) -> Iterator[bytes]:
@@ -57,6 +76,47 @@ def _texts(store: Path) -> Iterator[bytes]:
         yield data
         yield from expanded(data)
     yield from expanded(store.read_bytes())
+
+
+def unfolded(data: bytes) -> Iterator[bytes]:
+    """Yield what is inside a bundle, a wheel, an sdist or a module made to be handed out, however deep."""
+    if data.startswith(MAGIC):
+        yield from _blocks(data)
+        return
+    inner: list[bytes] = []
+    try:
+        if data.startswith(_ZIP):
+            archive = zipfile.ZipFile(io.BytesIO(data))
+            inner = [archive.read(name) for name in archive.namelist()]
+        elif data.startswith(_GZIP):
+            inner = [gzip.decompress(data)]
+        elif data[257:262] == b"ustar":
+            files = tarfile.open(fileobj=io.BytesIO(data))
+            inner = [found.read() for member in files if (found := files.extractfile(member))]
+        else:
+            inner = [base64.b64decode(text) for text in _CARRIED.findall(data)]
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError):
+        return  # damaged on purpose
+    for one in inner:
+        yield one
+        yield from unfolded(one)
+
+
+def _blocks(data: bytes) -> Iterator[bytes]:
+    """Yield the blocks of a bundle, and what is in them that was compressed before."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "copy.askonce"
+        path.write_bytes(data)
+        blocks = Blocks(FileSource(path))
+        try:
+            for number in range(blocks.count()):
+                block = blocks.block(number, keep=False)
+                yield block
+                yield from expanded(block)
+        except AskonceError:  # damaged on purpose
+            return
+        finally:
+            blocks.close()
 
 
 def values(store: Path) -> Iterator[bytes]:

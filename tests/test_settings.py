@@ -15,7 +15,7 @@ from askonce.errors import SettingsError
 from askonce.settings import Settings, classroom_defaults, default_store, read_settings, variables
 
 NAMES = ["store", "mode", "domains", "ttl", "partition", "delays", "repeat", "samples"]
-NAMES += ["max_size", "memory", "images", "debug", "normalize"]
+NAMES += ["max_size", "memory", "images", "bundles", "cache_url", "debug", "normalize"]
 HOST = parse_domain("llm.test")
 
 
@@ -58,6 +58,11 @@ def test_names() -> None:
         ("memory", "9", 9),
         ("images", Path("pictures"), "pictures"),
         ("images", "", ""),
+        ("bundles", "a.askonce, b.askonce", ("a.askonce", "b.askonce")),
+        ("bundles", [Path("a.askonce")], ("a.askonce",)),
+        ("bundles", "", ()),
+        ("cache_url", "https://host.test/x.askonce", "https://host.test/x.askonce"),
+        ("cache_url", "", ""),
         ("debug", True, True),
         ("debug", False, False),
         ("debug", 1, True),
