@@ -30,11 +30,12 @@ from askonce._dropin import submodules as _submodules
 from askonce._dropin.clients import cached_class as _cached_class
 from askonce._dropin.clients import is_client as _is_client
 from askonce._engine.meter import Stats as _Stats
+from askonce.bundle import Packed as _Packed
 
 if TYPE_CHECKING:
     from openai import *  # noqa: F403
 
-__all__ = [*_openai.__all__, "configure", "stats"]  # noqa: PLE0604
+__all__ = [*_openai.__all__, "configure", "materialize", "stats"]  # noqa: PLE0604
 __path__: list[str] = []  # a package for the import system, so that `askonce.openai.types` can be imported
 
 globals().update(_module.defaults())
@@ -79,6 +80,33 @@ def configure(
             "images": images,
             "debug": debug,
         }
+    )
+
+
+def materialize(
+    self_contained: bool = False,
+    compress: bool = True,
+    hash_keys: bool = False,
+    used_keys_only: bool = False,
+    compress_embeddings: bool = False,
+) -> _Packed:
+    """Hand out what was recorded, as cached_openai's `materialize` did; `askonce.materialize` can more.
+
+    Args:
+        self_contained: Make `cached_openai_<date>.py`, to be imported; else `openai_<date>.askonce`, to be placed.
+        compress: Taken for the sake of programs that give it: what is made is always compressed.
+        hash_keys: Reduce the questions to their digests: not to be read, nor to be added to.
+        used_keys_only: Only what was used since `askonce used --reset`, with all its answers.
+        compress_embeddings: Keep embeddings at half precision.
+
+    Raises:
+        StorageError: when there is nothing to hand out, or it cannot be read or written.
+        UnfitError: when what was recorded holds what is not for others to see, a key for example.
+    """
+    from askonce.bundle.original import materialize_as_cached_openai
+
+    return materialize_as_cached_openai(
+        _state.current(), self_contained, compress, hash_keys, used_keys_only, compress_embeddings
     )
 
 

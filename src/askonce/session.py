@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, TypeVar
 
@@ -278,13 +278,20 @@ def _open(**arguments: Any) -> Cache:
     return open_cache(arguments)
 
 
-def open_cache(arguments: dict[str, Any], defaults: Settings | None = None) -> Cache:
-    """Return a cache with these settings, its store opened; a Storage may be given in place of its URL."""
+def open_cache(
+    arguments: dict[str, Any], defaults: Settings | None = None, beneath: Sequence[Storage] = ()
+) -> Cache:
+    """Return a cache with these settings, its store opened; a Storage may be given in place of its URL.
+
+    What is `beneath` answers what neither the store nor the settings' bundles do.
+    """
     storage = arguments.get("store")
     if isinstance(storage, Storage):
-        cache = Cache(read_settings({**arguments, "store": storage.url}, defaults=defaults), storage)
+        cache = Cache(
+            read_settings({**arguments, "store": storage.url}, defaults=defaults), storage, beneath=beneath
+        )
     else:
-        cache = Cache(read_settings(arguments, defaults=defaults))
+        cache = Cache(read_settings(arguments, defaults=defaults), beneath=beneath)
     cache.guard.open()
     return cache
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import atexit
+from pathlib import Path
 from typing import Any
 
 from askonce._core.controls import Mode
 from askonce._core.domains import EVERY_ROUTE, Domain, Domains
 from askonce._engine.cache import Cache
+from askonce.bundle import discovery
 from askonce.forks import Lock
 from askonce.session import open_cache
-from askonce.settings import classroom_defaults
+from askonce.settings import classroom_defaults, read_settings
 
 Place = tuple[str, str, int | None]
 """A scheme, a host and a port."""
@@ -20,6 +22,7 @@ _arguments: dict[str, Any] = {}
 _cache: Cache | None = None
 _places: set[Place] = set()  # that clients ask, and that are answered from the store therefore
 _known = Domains()
+_has_asked = False  # for a URL of recorded answers, which is done once
 
 
 def current() -> Cache:
@@ -71,20 +74,44 @@ def mode_to_overwrite() -> Mode | None:
 
 def reset() -> None:
     """Forget what was configured, as at the start of the program."""
-    global _cache
+    global _cache, _has_asked
     with _lock:
-        before, _cache = _cache, None
+        before, _cache, _has_asked = _cache, None, False
         _arguments.clear()
         _places.clear()
         if before is not None:
             before.close()
 
 
+def reopen() -> None:
+    """Look again for bundles: there is one more."""
+    if _cache is not None:
+        configure({})
+
+
 def _open(arguments: dict[str, Any]) -> Cache:
-    cache = open_cache(arguments, classroom_defaults())
+    global _has_asked
+    defaults = classroom_defaults()
+    storage = arguments.get("store")
+    settings = read_settings(arguments | {"store": getattr(storage, "url", storage)}, defaults=defaults)
+    is_alone = (
+        settings.mode in (Mode.REPLAY, Mode.OFFLINE) and not settings.bundles and not _is_there(settings.store)
+    )
+    ask = discovery.person() if is_alone and not _has_asked else None
+    _has_asked = _has_asked or ask is not None
+    bundles = discovery.find_bundles(url=settings.cache_url, memory=settings.memory, ask=ask)
+    chosen = discovery.chosen_delays(bundles)
+    if chosen is not None and not defaults.delays:  # a student's own setting wins
+        defaults = defaults._replace(delays=chosen)
+    discovery.greet(bundles)
+    cache = open_cache(arguments, defaults, bundles)
     for place in _places:
         _add(cache, place)
     return cache
+
+
+def _is_there(store: str) -> bool:
+    return "://" in store or store.startswith("memory:") or Path(store).exists()
 
 
 def _add(cache: Cache, place: Place) -> None:

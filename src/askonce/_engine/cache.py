@@ -6,7 +6,7 @@ import hashlib
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -109,13 +109,18 @@ class Cache:
     """Answer calls from a storage, and keep what providers answer."""
 
     def __init__(
-        self, settings: Settings, storage: Storage | None = None, log: Callable[[str], None] | None = None
+        self,
+        settings: Settings,
+        storage: Storage | None = None,
+        log: Callable[[str], None] | None = None,
+        beneath: Sequence[Storage] = (),
     ) -> None:
         self.settings = settings
         if storage is None:
             storage = open_storage(settings.store, max_size=settings.max_size, memory=settings.memory)
-        if settings.bundles:
-            storage = Layers(storage, [open_storage(path, memory=settings.memory) for path in settings.bundles])
+        bundles = [open_storage(path, memory=settings.memory) for path in settings.bundles]
+        if bundles or beneath:
+            storage = Layers(storage, [*bundles, *beneath])
         self.guard = Guard(storage)
         self._has_imported: bool | None = None
         self._wants_plain = getattr(self.guard.storage, "wants_plain", False)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from askonce.errors import AskonceError
 from askonce.notices import warn_once
 from askonce.storage import Storage
 from askonce.storage.bundle import SUFFIX, BundleStorage
-from askonce.storage.layers import Layers
 
 _PROMPT = "No recorded answers were found here. If you were given a URL of them, paste it; else press Enter: "
 
 _greeted: set[str] = set()
+_carried: dict[str, Callable[[], BundleStorage]] = {}
 
 
 def find_bundles(
@@ -26,24 +26,26 @@ def find_bundles(
 ) -> list[BundleStorage]:
     """Return the bundles that answer, those that count most first; others than whole ones are left out.
 
-    First those in `folder` (the working directory), by name; what `url` names is fetched into it if it
-    is not there. Then those of installed packages, by name. Where there is none, `ask` may be asked for a URL.
+    First those imported as modules, then those in `folder` (the working directory), by name; what `url` names
+    is fetched into it if it is not there. Then those of installed packages, by name. Where there is none, `ask` may
+    be asked for a URL.
     """
     here = folder or Path.cwd()
     if url:
         _fetch(url, here)
     found = [*_in_folder(here), *_installed()]
-    if not found and ask is not None:
+    if not found and not _carried and ask is not None:
         answer = ask(_PROMPT).strip()
         if answer:
             _fetch(answer, here)
             found = list(_in_folder(here))
-    return [bundle for bundle in (BundleStorage(path, memory=memory) for path in found) if _is_usable(bundle)]
+    bundles = [*(again() for again in _carried.values()), *(BundleStorage(path, memory=memory) for path in found)]
+    return [bundle for bundle in bundles if _is_usable(bundle)]
 
 
-def beneath(own: Storage, bundles: Sequence[Storage]) -> Storage:
-    """Return a storage that answers from `own`, and from the bundles where that has nothing."""
-    return Layers(own, bundles) if bundles else own
+def carry(bundle: BundleStorage) -> None:
+    """Let a bundle that was imported as a module be found, before all others."""
+    _carried[bundle.url] = bundle.again
 
 
 def chosen_delays(bundles: Iterable[Storage]) -> float | None:
@@ -52,14 +54,22 @@ def chosen_delays(bundles: Iterable[Storage]) -> float | None:
     return next((scale for scale in chosen if scale is not None), None)
 
 
-def greet(bundles: Iterable[Storage], write: Callable[[str], object]) -> None:
-    """Write the titles and notes of bundles, each once a process."""
+def greet(bundles: Iterable[Storage]) -> None:
+    """Show the titles and notes of bundles on standard error, each once a process."""
     for one in bundles:
         if isinstance(one, BundleStorage) and one.url not in _greeted:
             _greeted.add(one.url)
             told = one.manifest
-            for text in filter(None, (told.title, told.note)):
-                write("".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in text))
+            text = "\n".join(filter(None, (told.title, told.note)))
+            if text:
+                _say("".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in text))
+
+
+def _say(text: str) -> None:
+    try:
+        sys.stderr.write(f"{text}\n")
+    except (OSError, ValueError, AttributeError):  # no standard error, or a closed one
+        return
 
 
 def person() -> Callable[[str], str] | None:

@@ -52,6 +52,10 @@ class Source(Protocol):
 
     def close(self) -> None: ...
 
+    def again(self) -> Source:
+        """Return another that reads the same."""
+        ...
+
 
 class FileSource:
     """A bundle in a file; opened when it is first read, and read by several threads at once."""
@@ -68,6 +72,9 @@ class FileSource:
             if self._file is None:
                 self._file = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
             return self._file
+
+    def again(self) -> FileSource:
+        return FileSource(self.path, self._start)
 
     def size(self) -> int:
         return os.fstat(self._open()).st_size - self._start
@@ -92,8 +99,12 @@ class Base64Source:
 
     def __init__(self, path: Path, start: int, end: int) -> None:
         self.name = str(path)
+        self._span = (path, start, end)
         self._text = FileSource(path, start)
         self._length = end - start
+
+    def again(self) -> Base64Source:
+        return Base64Source(*self._span)
 
     def size(self) -> int:
         padding = self._text.read(self._length - 2, 2).count(b"=")

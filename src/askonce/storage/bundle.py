@@ -56,6 +56,8 @@ class BundleStorage:
     def __init__(self, path: Path, *, memory: int = 32 << 20, source: Source | None = None) -> None:
         self.path = path
         self.url = str(path)
+        self._source = source
+        self._memory = memory
         self._blocks = Blocks(source or FileSource(path))
         self._near: LRU[Key, tuple[Take, ...]] = LRU(memory)
 
@@ -72,6 +74,11 @@ class BundleStorage:
         except (LookupError, TypeError) as error:
             raise self._blocks.damaged(f"its manifest cannot be read ({error})") from None
         return found
+
+    def again(self) -> BundleStorage:
+        """Return another that reads the same, and is closed on its own."""
+        source = self._source and self._source.again()
+        return BundleStorage(self.path, memory=self._memory, source=source)
 
     def verify(self) -> None:
         """Read all of it, and raise StorageError where it is not what was written."""
