@@ -27,8 +27,8 @@ def find_bundles(
     """Return the bundles that answer, those that count most first; others than whole ones are left out.
 
     First those imported as modules, then those in `folder` (the working directory), by name; what `url` names
-    is fetched into it if it is not there. Then those of installed packages, by name. Where there is none, `ask` may
-    be asked for a URL.
+    is fetched into it if it is not there. Then those of installed packages, by name. Where there is none, `ask`
+    may be asked for a URL.
     """
     here = folder or Path.cwd()
     if url:
