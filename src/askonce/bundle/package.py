@@ -53,16 +53,20 @@ def write_package(folder: Path, bundle: Path, name: str, version: str, manifest:
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: askonce\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/entry_points.txt": entry_points,
     }
-    _write_wheel(_part(wheel), wheel_files, data, bundle, f"{info}/RECORD")
     sdist_files = {
         "PKG-INFO": metadata,
         "README.md": _readme(name, manifest),
         "pyproject.toml": _project(name, version, manifest, module, distribution),
         **{f"src/{path}": text for path, text in files.items()},
     }
-    _write_sdist(_part(sdist), sdist_files, f"src/{data}", bundle, f"{distribution}-{version}")
-    for path in (wheel, sdist):
-        _part(path).replace(path)
+    try:
+        _write_wheel(_part(wheel), wheel_files, data, bundle, f"{info}/RECORD")
+        _write_sdist(_part(sdist), sdist_files, f"src/{data}", bundle, f"{distribution}-{version}")
+        for path in (wheel, sdist):
+            _part(path).replace(path)
+    finally:
+        for path in (wheel, sdist):
+            _part(path).unlink(missing_ok=True)
     return wheel, sdist
 
 
