@@ -91,8 +91,8 @@ def unfolded(data: bytes) -> Iterator[bytes]:
         elif data.startswith(_GZIP):
             inner = [gzip.decompress(data)]
         elif data[257:262] == b"ustar":
-            files = tarfile.open(fileobj=io.BytesIO(data))
-            inner = [found.read() for member in files if (found := files.extractfile(member))]
+            with tarfile.open(fileobj=io.BytesIO(data)) as files:
+                inner = [found.read() for member in files if (found := files.extractfile(member))]
         else:
             inner = [base64.b64decode(text) for text in _CARRIED.findall(data)]
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError):

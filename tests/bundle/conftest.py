@@ -27,6 +27,11 @@ def said(text: str, seed: str | None = None, recorded: float = 1000.0) -> Take:
     return Take(Answer(Head(200, JSON), 0.2, (chunk,), Usage(3, 4)), recorded, seed)
 
 
+def here() -> list[str]:
+    """Return the names of what is in the working directory."""
+    return sorted(path.name for path in Path.cwd().iterdir())
+
+
 @pytest.fixture
 def teacher(store: Path) -> SQLiteStorage:
     """Return a store with three answers to one question and one to each of two others."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from askonce.bundle import fetch as module
 from askonce.bundle.fetch import fetch, name_of
 from askonce.errors import FetchError
 from askonce.storage.bundle import BundleStorage
+from tests.bundle.conftest import here
 from tests.bundle.server import FileServer
 from tests.storage.bundles import bundle
 from tests.storage.conftest import ask, take
@@ -45,7 +45,7 @@ def test_it_is_fetched(server: FileServer, content: bytes) -> None:
     assert Path.cwd() / "lesson.askonce" == path
     assert content == path.read_bytes()
     assert (len(content), len(content)) == told[-1]
-    assert ["lesson.askonce"] == os.listdir()
+    assert ["lesson.askonce"] == here()
 
 
 @pytest.mark.parametrize(
@@ -79,13 +79,13 @@ def test_a_cut_is_gone_on_with(server: FileServer, content: bytes) -> None:
 def test_a_later_fetch_goes_on(server: FileServer, content: bytes) -> None:
     """Where it broke off for good, the next fetch begins there."""
     server.cut_after = [70_000, 0, 0, 0]
-    with pytest.raises(FetchError, match="broke off after 70,000 bytes .*Fetch it again: it goes on from there"):
+    with pytest.raises(FetchError, match=r"broke off after 70,000 bytes .*Fetch it again: it goes on from there"):
         fetch(f"{server.url}/x.askonce")
     assert not Path("x.askonce").exists()
     server.cut_after = []
     assert content == fetch(f"{server.url}/x.askonce").read_bytes()
     assert "bytes=70000-" == server.asked[-1]
-    assert ["x.askonce"] == os.listdir()
+    assert ["x.askonce"] == here()
 
 
 def test_another_file_is_begun_anew(server: FileServer, content: bytes, tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_it_may_be_compressed_once_more(content: bytes) -> None:
     with FileServer(packed) as server:
         digest = hashlib.sha256(packed).hexdigest()
         assert content == fetch(f"{server.url}/x.askonce.gz#sha256={digest}").read_bytes()
-    assert ["x.askonce"] == os.listdir()
+    assert ["x.askonce"] == here()
 
 
 @pytest.mark.parametrize("in_url", [True, False])
@@ -140,7 +140,7 @@ def test_the_digest_is_compared(server: FileServer, content: bytes, in_url: bool
                 fetch(given[0], sha256=given[1])
         else:
             fetch(given[0], sha256=given[1])
-    assert [] == os.listdir(), "not even a part of it is kept"
+    assert [] == here(), "not even a part of it is kept"
 
 
 @pytest.mark.parametrize(
@@ -151,15 +151,15 @@ def test_an_error_is_said(server: FileServer, status: int, advice: str) -> None:
     server.status = status
     with pytest.raises(FetchError, match=f"answered {status} .*{advice}"):
         fetch(f"{server.url}/x.askonce")
-    assert [] == os.listdir()
+    assert [] == here()
 
 
 @pytest.mark.parametrize(
     ("content_sent", "kind", "message"),
     [
-        (b"<!DOCTYPE html><p>Sign in", "text/html; charset=utf-8", "is a web page, and no bundle.*downloads the file itself"),
+        (b"<!DOCTYPE html><p>Sign in", "text/html; charset=utf-8", "is a web page.*downloads the file itself"),
         (b"  <html>", "application/octet-stream", "is a web page"),
-        (b"\x80\x04\x95pickle", "application/octet-stream", "is application/octet-stream, and no bundle of askonce's"),
+        (b"\x80\x04\x95pickle", "application/octet-stream", "is application/octet-stream, and no bundle"),
         (gzip.compress(b"<html>"), "application/gzip", "is no bundle of askonce's: it begins with b'<html>'"),
         (gzip.compress(b"x" * 99)[:-9], "application/gzip", "cannot be unpacked"),
         (b"", "application/octet-stream", "is no bundle of askonce's"),
@@ -169,7 +169,7 @@ def test_what_is_no_bundle_is_refused(content_sent: bytes, kind: str, message: s
     """A page, or anything else, is refused as what it is, and not kept."""
     with FileServer(content_sent, kind=kind) as server, pytest.raises(FetchError, match=message):
         fetch(f"{server.url}/x.askonce")
-    assert [] == [name for name in os.listdir() if not name.endswith((".part", ".json"))]
+    assert [] == [name for name in here() if not name.endswith((".part", ".json"))]
 
 
 def test_a_damaged_one_is_refused(content: bytes) -> None:
@@ -181,7 +181,7 @@ def test_a_damaged_one_is_refused(content: bytes) -> None:
             fetch(f"{server.url}/x.askonce")
         with FileServer(content[:-10]) as cut, pytest.raises(FetchError, match="is damaged: it has"):
             fetch(f"{cut.url}/x.askonce")
-    assert [] == os.listdir()
+    assert [] == here()
 
 
 @pytest.mark.parametrize(

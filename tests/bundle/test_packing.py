@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +17,7 @@ from askonce.storage import Filter
 from askonce.storage.bundle import BundleStorage
 from askonce.storage.memory import MemoryStorage
 from askonce.storage.sqlite import SQLiteStorage
-from tests.bundle.conftest import asked, said
+from tests.bundle.conftest import asked, here, said
 from tests.storage.bundles import bundle
 from tests.storage.conftest import ask, take
 
@@ -86,7 +85,7 @@ def test_what_was_used_goes_with_all_its_takes(teacher: SQLiteStorage) -> None:
 
 def test_used_needs_a_mark(teacher: SQLiteStorage) -> None:
     """Where nothing is known of what was used, nothing is made, and how to know is said."""
-    with pytest.raises(StorageError, match="has no mark.*askonce used --reset"):
+    with pytest.raises(StorageError, match=r"has no mark.*askonce used --reset"):
         askonce.materialize("lesson.askonce", teacher, used=True)
 
 
@@ -141,17 +140,17 @@ def test_progress(teacher: SQLiteStorage) -> None:
 )
 def test_what_cannot_be_made(teacher: SQLiteStorage, arguments: dict[str, Any], message: str) -> None:
     """A wrong argument is refused with what would be right, and nothing is written."""
-    before = sorted(os.listdir())
+    before = here()
     with pytest.raises(SettingsError, match=message):
         askonce.materialize(store=teacher, **arguments)
-    assert before == sorted(os.listdir())
+    assert before == here()
 
 
 def test_an_empty_store() -> None:
     """There is nothing to hand out of an empty store, nor where nothing matches."""
     with pytest.raises(StorageError, match="nothing to hand out"):
         askonce.materialize("x.askonce", MemoryStorage("empty"))
-    assert [] == os.listdir()
+    assert [] == here()
 
 
 def test_a_read_only_folder(teacher: SQLiteStorage) -> None:
@@ -175,7 +174,7 @@ def test_no_space(teacher: SQLiteStorage, monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(StorageError, match=r"x\.askonce cannot be written .*No space left"):
         askonce.materialize("x.askonce", teacher)
     assert before == Path("x.askonce").read_bytes()
-    assert [] == [name for name in os.listdir() if name.endswith(".part")]
+    assert [] == [name for name in here() if name.endswith(".part")]
 
 
 # --- What must not be handed out --------------------------------------------------------------------------
@@ -233,8 +232,9 @@ def test_what_must_not_be_handed_out_is_found(what: str, text: str, where: str) 
 @pytest.mark.parametrize(
     "text",
     [
-        "task-sk-1234", "the sk-learn package", "mask-abcdefghijklmnopqrstuvwxyz0123", "an org-chart", "/home", "~/x",
-        "see https://host/home/ann/page.html", "https://host/?sig=x", "the bearer of good news", "AKIA", "/usr/lib/x",
+        "task-sk-1234", "the sk-learn package", "mask-abcdefghijklmnopqrstuvwxyz0123", "an org-chart", "/home",
+        "see https://host/home/ann/page.html", "https://host/?sig=x", "the bearer of good news", "AKIA",
+        "/usr/lib/x", "~/x",
         "[a](/home/)", "org-wide", "proj_x", "look: sk-…", "file: a", "c:\\temp",
     ],
 )  # fmt: skip
@@ -252,7 +252,7 @@ def test_finding_refuses(teacher: SQLiteStorage) -> None:
     key = asked(f"my key is {secret}").key.hex()[:12]
     assert f"{key}: an API key in the question (sk-abcdefghijk…)" in str(refused.value)
     assert secret not in str(refused.value)
-    assert "lesson.askonce" not in os.listdir()
+    assert "lesson.askonce" not in here()
 
 
 def test_finding_leaves_out_or_keeps(teacher: SQLiteStorage) -> None:

