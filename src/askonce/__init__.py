@@ -26,8 +26,8 @@ from askonce.errors import AskonceError as AskonceError
 from askonce.errors import AskonceWarning as AskonceWarning
 from askonce.errors import ControlError as ControlError
 from askonce.errors import DamagedStoreError as DamagedStoreError
-from askonce.errors import FileFormatError as FileFormatError
 from askonce.errors import FetchError as FetchError
+from askonce.errors import FileFormatError as FileFormatError
 from askonce.errors import NewerStoreError as NewerStoreError
 from askonce.errors import SettingsError as SettingsError
 from askonce.errors import StorageError as StorageError

@@ -30,6 +30,11 @@ class Layers:
         """The layers beneath one's own, the first looked into first."""
         return tuple(self._others)
 
+    @property
+    def wants_plain(self) -> bool:
+        """Whether one's own storage wants answers without their content coding."""
+        return bool(getattr(self.own, "wants_plain", False))
+
     def takes(self, key: Key) -> Sequence[Take]:
         beneath = self._each(lambda layer: layer.takes(key))
         try:
