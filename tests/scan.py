@@ -57,7 +57,7 @@ def _begins(path: Path) -> bytes:
 
 def contents(store: Path) -> Iterator[bytes]:
     """Yield the raw bytes of a store's files, then each value in it, expanded where it is compressed."""
-    for suffix in ("", "-wal", "-shm", "-journal"):
+    for suffix in ("", "-wal", "-shm", "-journal", "-miss"):
         path = store.with_name(store.name + suffix)
         if path.exists():
             yield path.read_bytes()

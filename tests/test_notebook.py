@@ -17,8 +17,8 @@ from askonce._core.entry import Entry, Take
 from askonce._core.messages import Usage
 from askonce._core.usage import Spared
 from askonce.testing import LocalProvider
+from tests.asking import ask
 from tests.core.building import answer, question
-from tests.test_session import ask
 
 HOSTILE = '<img src=x onerror=alert(1)> & "quotes" </div><script>alert(2)</script>'
 _TAG = re.compile(r"</?([a-z]+)((?: [a-z]+=\"[^\"<>]*\")*)>")

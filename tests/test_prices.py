@@ -12,9 +12,9 @@ from askonce._core.messages import Usage
 from askonce._core.record import pack, unpack
 from askonce._core.usage import Spared
 from askonce.testing import LocalProvider
+from tests.asking import ask
 from tests.core.building import answer
 from tests.test_import import foreign, modules_after
-from tests.test_session import ask
 
 MANY = Usage(1_000_000, 100_000)
 

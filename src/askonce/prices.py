@@ -73,11 +73,11 @@ def _price(provider: str, model: str, usage: Usage, at: float) -> float | None:
         return 0.0
     if not is_installed():
         return None
-    import genai_prices
-
     read, written, cached, stored = usage
     cached = min(cached, read)
     try:
+        import genai_prices
+
         found = genai_prices.calc_price(
             genai_prices.Usage(
                 input_tokens=read,
@@ -89,7 +89,7 @@ def _price(provider: str, model: str, usage: Usage, at: float) -> float | None:
             provider_id=_NAMES.get(provider, provider),
             genai_request_timestamp=datetime.fromtimestamp(at, UTC),
         )
-    except (LookupError, ValueError, OverflowError, OSError):
+    except Exception:  # an unknown model, or whatever a list of another version raises: there is no price
         return None
     if not found.total_price and getattr(found.model_price, "input_mtok", None) is None:
         return None  # one that is sold by the second, the character or the picture

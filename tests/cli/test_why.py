@@ -15,10 +15,10 @@ from askonce._core.entry import Take
 from askonce.storage import open_storage
 from askonce.storage.misses import Miss, place, recall, remember
 from askonce.testing import Fault, LocalProvider
+from tests.asking import ask, send
 from tests.cli.conftest import CACHE, SPEECH, Run
 from tests.core.building import answer, question
 from tests.rig import CHAT, chat
-from tests.test_session import CLIENT, ask
 
 
 def last(run: Run, store: Path, *more: str) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def asked(provider: LocalProvider, store: Path) -> Path:
 def miss(provider: LocalProvider, store: Path, content: str, mode: Any = "offline", **more: Any) -> None:
     """Ask in a mode that keeps nothing."""
     with askonce.caching(store, domains=[provider.url], mode=mode):
-        CLIENT.post(provider.url + CHAT, json=chat(content, **more))
+        send(provider.url + CHAT, chat(content, **more))
 
 
 def test_a_refused_call(run: Run, asked: Path, provider: LocalProvider) -> None:
@@ -260,7 +260,7 @@ def test_no_secret_is_kept(provider: LocalProvider, store: Path) -> None:
         ask(provider)
     with askonce.caching(store, domains=[provider.url], mode="offline"):
         headers = {"authorization": "Bearer sk-SECRET", "x-strange": "SECRET"}
-        CLIENT.post(f"{provider.url}{CHAT}?key=SECRET", json=chat("Else?", api_key="SECRET"), headers=headers)
+        send(f"{provider.url}{CHAT}?key=SECRET", chat("Else?", api_key="SECRET"), **headers)
     text = store.with_name("cache.db-miss").read_text(encoding="ascii")
     assert "Else?" in text
     assert "SECRET" not in text

@@ -19,6 +19,7 @@ class Stats(NamedTuple):
 
     `hits` were answered from the store; `shared` from an identical call in flight; `misses` were asked;
     `recorded` of those were kept; `refused` could not be answered offline; `bypassed` went past the cache.
+    `money_saved` is an estimate by the models in `spared`, made when it is asked for.
     """
 
     hits: int = 0
