@@ -151,12 +151,19 @@ def caching(
         debug=debug,
         normalize=normalize,
     )
+    with using(cache):
+        yield cache
+
+
+@contextmanager
+def using(cache: Cache) -> Iterator[None]:
+    """Send the calls made while the block runs through a cache, and close it at the end."""
     with _lock:
         _nested.append(cache)
         _remember(cache)
         _install()
     try:
-        yield cache
+        yield
     finally:
         with _lock:
             _nested.remove(cache)

@@ -34,7 +34,8 @@ _LEAVE = 0.9  # of the cap, so that not every addition must make room
 
 _GARBAGE = 1 << 20  # bytes of replaced lines that are always borne, until the store is closed
 
-_Name = tuple[Key, str | None, int]
+Name = tuple[Key, str | None, int]
+"""What tells a take from all others: its question's key, its seed and its slot."""
 
 
 class JSONLStorage:
@@ -67,7 +68,7 @@ class JSONLStorage:
         self._changes = self._file.changes
         self._sure_until = 0.0
         self._untidy = False
-        self._confirmed: dict[_Name, float] = {}
+        self._confirmed: dict[Name, float] = {}
         self._hits: dict[Key, int] = {}
         self._used: dict[Key, float] = {}
         self._saved = (0, 0.0, 0)
@@ -227,7 +228,7 @@ class JSONLStorage:
         self._near.pop(key)
         return True
 
-    def _evict(self, newest: _Name) -> None:
+    def _evict(self, newest: Name) -> None:
         """Make room: forget those takes that were not used for longest."""
         assert self.max_size is not None
         spots = [(key, spot) for key, spots in self._file.spots.items() for spot in spots]
@@ -348,17 +349,35 @@ class JSONLStorage:
                 takes = tuple(reading.take for reading in whole)
                 yield spots, Entry(whole[-1].question, takes, self._hits.get(key, 0), self._used.get(key, 0.0))
 
+    def names(self) -> list[Name]:
+        """Return the names of all takes."""
+        with self._file.lock:
+            self._refresh()
+            return [(key, *spot.name) for key, spots in self._file.spots.items() for spot in spots]
+
     def remove(self, keys: Iterable[Key]) -> int:
+        return len({name[0] for name in self._drop((key, None) for key in dict.fromkeys(keys))})
+
+    def discard(self, names: Iterable[Name]) -> int:
+        """Remove single takes; return how many there were."""
+        return len(self._drop((key, (seed, slot)) for key, seed, slot in dict.fromkeys(names)))
+
+    def _drop(self, wanted: Iterable[tuple[Key, tuple[str | None, int] | None]]) -> list[Name]:
         if not self.path.exists():
-            return 0
+            return []
         with self._changing():
-            going = {key: self._file.spots[key] for key in keys if key in self._file.spots}
+            going = [
+                (key, *spot.name)
+                for key, name in wanted
+                for spot in self._file.spots.get(key, ())
+                if name in (None, spot.name)
+            ]
             if going:
-                self._file.append([write_gone(key, *spot.name) for key, spots in going.items() for spot in spots])
+                self._file.append([write_gone(*name) for name in going])
                 self._untidy = True
-                for key in going:
+                for key, _, _ in going:
                     self._near.pop(key)
-        return len(going)
+        return going
 
     def prune(self, now: float) -> int:
         if not self.path.exists():
