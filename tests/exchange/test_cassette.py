@@ -52,7 +52,7 @@ def test_a_question_is_the_one_that_a_live_call_asks(tmp_path: Path) -> None:
     found = only(write_cassette(tmp_path / "a.yaml", [interaction()]))
     assert question(chat()) == found.question
     assert "gpt-5" == found.question.model
-    assert (2, 3) == tuple(found.take.answer.usage)
+    assert (2, 3) == found.take.answer.usage[:2]
     assert (tmp_path / "a.yaml").stat().st_mtime == found.take.recorded
 
 
