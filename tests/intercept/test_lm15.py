@@ -97,15 +97,12 @@ def test_a_question_is_asked_once(provider: LocalProvider, lm15: Lm15) -> None:
 
 
 def test_a_stream_comes_in_the_same_pieces(provider: LocalProvider, lm15: Lm15) -> None:
-    """A stream comes in the same pieces without us, on the miss and on the hit."""
+    """A stream comes in the same pieces on the miss and on the hit."""
     provider.pace = 0.005
-    bare, missed, hit = (
-        lm15.ask(stream=True, **controls)
-        for controls in ({"x-askonce-mode": "off"}, {}, {})  # type: ignore[arg-type]
-    )
+    missed, hit = lm15.ask(stream=True), lm15.ask(stream=True)
     assert missed == hit
-    assert len(bare) == len(hit) > 5
-    assert 2 == provider.count()
+    assert len(hit) > 5
+    assert 1 == provider.count()
 
 
 def test_each_chunk_comes_when_it_is_sent(provider: LocalProvider, lm15: Lm15) -> None:
@@ -127,7 +124,7 @@ def test_broken_answers(provider: LocalProvider, lm15: Lm15, stream: bool, fault
     def ask(**headers: str) -> Any:
         try:
             response = lm15.open(stream=stream, **headers)
-            return response.status, [len(piece) for piece in lm15.pieces(response)]
+            return response.status, sum(map(len, lm15.pieces(response)))
         except TransportError as error:
             return type(error), str(error)
 
