@@ -22,6 +22,13 @@ def bundle(
         for entry in entries:
             writer.write(entry)
         takes = sum(row.takes for row in models)
-        manifest = Manifest(1.0, "tests", len(entries), takes, sum(row.size for row in models), models=models)
+        manifest = Manifest(
+            1.0,
+            "tests",
+            len(entries),
+            takes,
+            sum(row.size for row in models),
+            models=[row._asdict() for row in models],
+        )
         writer.finish(manifest._replace(final=final, half=half, **told))
     return BundleStorage(path)

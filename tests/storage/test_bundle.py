@@ -310,7 +310,7 @@ def resealed(path: Path, change: Callable[[dict[str, object]], object]) -> Bundl
         lambda manifest: manifest["sections"].update(fanout=[0, 0, ""]),
         lambda manifest: manifest["sections"].update(table=[-1, 5, ""]),
         lambda manifest: manifest.update(sections=None),
-        lambda manifest: manifest.update(models=[["p", "m", 1, 1, 1, 1, 1, 1, 1, 1, 1]]),
+        lambda manifest: manifest.update(models=[["p", "m", 1]]),
         lambda manifest: manifest.update(entries="many"),
         lambda manifest: manifest.pop("title") and None,
         lambda manifest: [manifest],

@@ -85,7 +85,7 @@ def _write(
         entries=sum(row.entries for row in models),
         takes=sum(row.takes for row in models),
         size=sum(row.size for row in models),
-        models=[row._replace(hits=0) for row in models],
+        models=[row._replace(hits=0)._asdict() for row in models],
     )
     writer.finish(manifest)
     return Packed((), manifest, findings, left_out)

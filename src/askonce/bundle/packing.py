@@ -38,7 +38,8 @@ class Packed(NamedTuple):
 
     @property
     def models(self) -> list[ModelTotals]:
-        return [ModelTotals(*row) for row in self.manifest.models]
+        """What is in it by provider and model."""
+        return self.manifest.by_model
 
 
 def materialize(

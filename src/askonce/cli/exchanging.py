@@ -65,9 +65,9 @@ def import_(
 ) -> None:
     """Import what was recorded elsewhere.
 
-    FILE may be another store of askonce's, a cachy.jsonl, a cassette of vcrpy (YAML or JSON) or a HAR file; its
-    content tells. Complete answers to LLM calls are kept, all else is passed over with the reason. Of a file with
-    a mistake in it nothing is imported; the others are.
+    FILE may be another store of askonce's, a cachy.jsonl, an openai.cache (also openai_cache_temp.bin), a cassette
+    of vcrpy (YAML or JSON) or a HAR file; its content tells. Complete answers to LLM calls are kept, all else is
+    passed over with the reason. Of a file with a mistake in it nothing is imported; the others are.
     """
     settings = read_settings({"store": into, "domains": domains, "partition": partition})
     storage = _target(into)

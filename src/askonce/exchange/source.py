@@ -12,10 +12,13 @@ from typing import Any, BinaryIO, NamedTuple
 from askonce._core.entry import Entry
 from askonce.errors import FileFormatError, StorageError
 from askonce.exchange.finding import Finding, Recorded
-from askonce.exchange.message import Reader
+from askonce.exchange.message import Reader, Turns
 from askonce.exchange.node import MalformedError, Node
+from askonce.exchange.openai_cache import is_openai_cache
 from askonce.settings import Settings
 from askonce.storage import Filter, Storage, open_storage
+from askonce.storage.blocks import MAGIC
+from askonce.storage.bundle import BundleStorage
 
 _LARGEST = 512 << 20  # bytes of a file that has to be read as a whole
 _HELD = 256 << 20  # bytes of entries that are held in memory to have them in order
@@ -30,6 +33,7 @@ class Format(StrEnum):
     CACHY = "cachy's file"
     CASSETTE = "vcrpy cassette"
     HAR = "HAR"
+    OPENAI_CACHE = "cached_openai's file"
 
 
 class Source(NamedTuple):
@@ -62,6 +66,10 @@ def open_source(path: Path, settings: Settings) -> Source:
     reader = Reader(settings)
     if start.startswith(b"SQLite format 3\0"):
         return Source(path, Format.STORE, partial(_read_store, path), is_checked_first=False)
+    if start.startswith(MAGIC):
+        return Source(path, Format.STORE, partial(_read_store, path), is_checked_first=False)
+    if is_openai_cache(start):
+        return Source(path, Format.OPENAI_CACHE, partial(_told, path, partial(_read_openai_cache, path, reader)))
     first = start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     line = _first_line(path) if first == b"{" else None
     # By its name only where the first line tells nothing: it is empty, torn, or a mark of a merge conflict.
@@ -100,8 +108,8 @@ def _whole_file(path: Path, *, is_json: bool, recorded: float, reader: Reader) -
         read = partial(read_interactions, root, size, recorded, reader)
         return Source(path, Format.CASSETTE, partial(_told, path, read))
     raise FileFormatError(
-        f"{path} is nothing that can be imported. There are askonce's own stores, cachy.jsonl, cassettes of vcrpy "
-        "(YAML or JSON) and HAR."
+        f"{path} is nothing that can be imported. There are askonce's own stores, cachy.jsonl, openai.cache, "
+        "cassettes of vcrpy (YAML or JSON) and HAR."
     )
 
 
@@ -149,6 +157,16 @@ def _read_cachy(path: Path, recorded: float, partition: str) -> Iterator[Finding
                     yield finding
 
 
+def _read_openai_cache(path: Path, reader: Reader) -> Iterator[Finding]:
+    from askonce.exchange.openai_cache import read_cache
+
+    if path.stat().st_size > _LARGEST:
+        raise MalformedError(f"it is larger than {_LARGEST >> 20} MB")
+    turns = Turns()
+    for finding in read_cache(path.read_bytes(), reader):
+        yield turns.place(finding)
+
+
 def _lines(file: BinaryIO) -> Iterator[bytes]:
     while line := file.readline(_LARGEST):
         if len(line) == _LARGEST:
@@ -169,6 +187,10 @@ def _read_store(path: Path, open_: Callable[[Path], Storage] = open_storage) -> 
 
 def findings_in(storage: Storage, where: Filter = Filter()) -> Iterator[Recorded]:
     """Yield every take of a storage's entries, in the order of recording."""
+    if isinstance(storage, BundleStorage) and storage.manifest.final:
+        raise StorageError(
+            f"{storage.url} is final: of its questions there are the digests alone. Use it as it is."
+        )
     for entry in oldest_first(storage, where):
         for take in entry.takes:
             yield Recorded(f"entry {entry.question.key.hex()[:12]}", entry.question, take)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,7 +40,12 @@ class Manifest(NamedTuple):
     delays: float | None = None
     final: bool = False
     half: bool = False
-    models: Sequence[Sequence[Any]] = ()
+    models: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def by_model(self) -> list[ModelTotals]:
+        """What it holds by provider and model; what a later askonce may count besides is passed over."""
+        return [ModelTotals(**{n: row[n] for n in ModelTotals._fields if n in row}) for row in self.models]
 
 
 class _Record(NamedTuple):
@@ -67,8 +72,7 @@ class BundleStorage:
         told = self._blocks.manifest
         try:
             found = Manifest(**{name: told[name] for name in Manifest._fields})
-            for row in found.models:
-                ModelTotals(*row)
+            _ = found.by_model
             if not all(isinstance(count, int) for count in (found.entries, found.takes, found.size)):
                 raise TypeError("a count that is none")  # noqa: TRY301
         except (LookupError, TypeError) as error:
@@ -153,7 +157,7 @@ class BundleStorage:
         return Totals(told.entries, told.takes, told.size)
 
     def by_model(self) -> Sequence[ModelTotals]:
-        return [ModelTotals(*row) for row in self.manifest.models]
+        return self.manifest.by_model
 
     def close(self) -> None:
         self._near.clear()
