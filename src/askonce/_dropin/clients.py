@@ -8,7 +8,7 @@ from typing import Any
 
 import openai
 
-from askonce._dropin import state
+from askonce._dropin import fast, state
 from askonce._dropin.http import NO_KEY, cached
 from askonce._dropin.resources import adapted
 from askonce.forks import Lock
@@ -41,6 +41,7 @@ def _cached_class(kind: type) -> type:
         subclass.__init__ = _initializer(kind, subclass)
         if kind in _ROOTS:
             subclass._prepare_request = _preparer(subclass)
+            subclass._process_response = _parser(subclass)
         made = _made[kind] = subclass
     return made
 
@@ -86,7 +87,27 @@ def _initializer(kind: Any, made: Any) -> Any:
 
 
 def _install(client: Any, kwargs: dict[str, Any]) -> None:
-    client._client = cached(client._client, owned=kwargs.get("http_client") is None)
+    owned = kwargs.get("http_client") is None
+    client._client = cached(client._client, owned=owned)
+    if owned and type(client) in map(_made.get, _ROOTS):
+        fast.allow(client)
+
+
+def _parser(made: Any) -> Any:
+    """Return a `_process_response`: what the SDK calls when a response has come."""
+    if inspect.iscoroutinefunction(made._process_response):
+
+        async def process_async(self: Any, **parsing: Any) -> Any:
+            fast.take_note(self, parsing)
+            return await super(made, self)._process_response(**parsing)
+
+        return process_async
+
+    def process(self: Any, **parsing: Any) -> Any:
+        fast.take_note(self, parsing)
+        return super(made, self)._process_response(**parsing)
+
+    return process
 
 
 def _preparer(made: Any) -> Any:

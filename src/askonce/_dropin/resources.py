@@ -14,12 +14,13 @@ from typing import Any
 
 from openai._resource import AsyncAPIResource, SyncAPIResource
 
-from askonce._dropin import state
+from askonce._dropin import fast, state
 
 _GENERATES = re.compile(
     r"openai\.resources\.(?:beta\.)?(?:chat|completions|responses|embeddings|images|moderations"
     r"|audio\.(?:speech|transcriptions|translations))(?:\..*)?"
 )
+_FAST = re.compile(r"openai\.resources\.(?:chat\.completions(?:\.completions)?|embeddings)\.create")
 _STATE = frozenset({"retrieve", "list", "update", "delete", "cancel", "connect"})
 ADDED = ("seed", "delay", "overwrite_cache")
 
@@ -48,8 +49,8 @@ def adapted_class(kind: type) -> type:
             names[name] = functools.cached_property(_adapting(value.func))
         elif isinstance(value, property) and value.fget is not None:
             names[name] = property(_adapting(value.fget))
-        elif inspect.isfunction(value) and is_generation(kind, name, value):
-            names[name] = _widened(value)
+        elif callable(value) and not isinstance(value, type) and is_generation(kind, name, value):
+            names[name] = _widened(kind, name, value)
     return type(kind.__name__, (kind,), names)
 
 
@@ -70,33 +71,53 @@ def _adapting(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return adapt
 
 
-def _widened(method: Callable[..., Any]) -> Callable[..., Any]:
+def _widened(kind: type, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     signature = inspect.signature(method)
     added = frozenset(ADDED) - signature.parameters.keys()
-
     deprecation = getattr(method, "__deprecated__", None)
-    inner: Any = method if deprecation is None else inspect.getattr_static(method, "__wrapped__", method)
+    answer = _answering(kind, name, method)
+
+    def lift(kwargs: dict[str, Any]) -> dict[str, Any]:
+        if deprecation is not None:  # here, so that the line it points to is the caller's
+            warnings.warn(deprecation, DeprecationWarning, stacklevel=3)
+        return _lifted(kwargs, added)
 
     if inspect.iscoroutinefunction(method):
 
         @functools.wraps(method)
         async def call_async(self: Any, *args: Any, **kwargs: Any) -> Any:
-            if deprecation is not None:  # here, so that the line it points to is the caller's
-                warnings.warn(deprecation, DeprecationWarning, stacklevel=2)
-            return await inner(self, *args, **_lifted(kwargs, added))
+            return await answer(self, args, lift(kwargs))
 
         call: Any = call_async
     else:
 
         @functools.wraps(method)
         def call_sync(self: Any, *args: Any, **kwargs: Any) -> Any:
-            if deprecation is not None:
-                warnings.warn(deprecation, DeprecationWarning, stacklevel=2)
-            return inner(self, *args, **_lifted(kwargs, added))
+            return answer(self, args, lift(kwargs))
 
         call = call_sync
     call.__signature__ = _with(signature, added)
     return call  # type: ignore[no-any-return]
+
+
+def _answering(kind: type, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what calls the SDK's method, as it is when it is called: others may have put theirs in its place."""
+    silent = getattr(method, "__wrapped__", method) if hasattr(method, "__deprecated__") else method
+
+    def ask(self: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        now = getattr(kind, name)
+        return (silent if now is method else now)(self, *args, **kwargs)
+
+    if not _FAST.fullmatch(f"{kind.__module__}.{name}") or not inspect.isfunction(method):
+        return ask
+    through = fast.call_async if issubclass(kind, AsyncAPIResource) else fast.call
+
+    def ask_fast(self: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        if args or getattr(kind, name) is not method:
+            return ask(self, args, kwargs)
+        return through(self, kind.__module__, kwargs, lambda: method(self, **kwargs))
+
+    return ask_fast
 
 
 def _with(signature: inspect.Signature, added: frozenset[str]) -> inspect.Signature:
