@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import askonce.openai as dropin
 from askonce._dropin import module, state
 from askonce.testing import LocalProvider
+from tests.rig import TLS
 
 KEY = "sk-test-SECRET-dropin-8c1f20"
 MODEL = "gpt-local"
@@ -29,6 +31,8 @@ def _anew(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         "CACHED_OPENAI_DELAY_RESPONSES",
     ):
         monkeypatch.delenv(name, raising=False)
+    # Making one takes longer than all else that a client does, and nothing here is encrypted.
+    monkeypatch.setattr(ssl, "create_default_context", lambda *given, **options: TLS)
     yield
     state.reset()
     for client in module._clients.values():
