@@ -90,9 +90,13 @@ class Suite:
             pytest.fail(complaint, pytrace=False)
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item, call: Any) -> Generator[None, Any, pytest.TestReport]:
-        report: pytest.TestReport = yield
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[Any]
+    ) -> Generator[None, Any, pytest.TestReport]:
         use, recording = item.stash.get(_USE, None), item.stash.get(RECORDING, None)
+        if call.excinfo is not None and recording is not None and recording.told(item.nodeid):
+            _leave_out_libraries(item)
+        report: pytest.TestReport = yield
         if use is None:
             return report
         if recording is not None:
@@ -110,3 +114,21 @@ class Suite:
                 report.sections.append((f"askonce: not in {shown}", told))
         report.__dict__["askonce"] = use._asdict()  # goes to the controller with the report
         return report
+
+
+def _leave_out_libraries(item: pytest.Item) -> None:
+    """Show of a refused call where the project made it, and not how an SDK passed it on."""
+    show = getattr(item, "_traceback_filter", None)  # pytest's own; without it, all is shown
+    if show is None or item.config.getoption("fulltrace"):
+        return
+
+    def show_own(error: pytest.ExceptionInfo[BaseException]) -> Any:
+        shown = show(error)
+        own = [entry for entry in shown if _is_own(Path(entry.path), item.config.rootpath)]
+        return type(shown)(own) if own else shown
+
+    item.__dict__["_traceback_filter"] = show_own
+
+
+def _is_own(path: Path, root: Path) -> bool:
+    return path.is_relative_to(root) and "site-packages" not in path.parts

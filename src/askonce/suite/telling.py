@@ -32,7 +32,10 @@ class TellingCache(Cache):
         told = tell(call.question, verdict.message, self.guard.similar(call.question, _CANDIDATES))
         if told not in self.refused:  # SDKs may ask again
             self.refused.append(told)
-        return super().refuse(call, verdict)
+        asked = f"{call.request.method} {call.request.path} {call.question.model}".rstrip()
+        return super().refuse(
+            call, Refuse(f"askonce is offline and has no answer to {asked}. The report of this test says more.")
+        )
 
 
 def tell(question: Question, message: str, recorded: Sequence[Question]) -> str:
