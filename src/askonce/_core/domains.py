@@ -171,6 +171,7 @@ EVERY_ROUTE: tuple[Route, ...] = (
     *_routes(Dialect.COHERE, _ANYWHERE, _COHERE),
     *_routes(Dialect.OPENAI, _ANYWHERE + r"/openai/deployments/(?P<model>[^/]+)", _OPENAI),
     *_openai(_ANYWHERE, mistral=_MISTRAL, rerank=_RERANK, voyage=_VOYAGE),
+    *_routes(Dialect.OPENAI, _ANYWHERE, _REPLICATE),
 )
 """What is generation on a host that the user names: any known format, below any path."""
 

@@ -9,6 +9,7 @@ from typing import Any
 from .content import asked, hexes, pieces, split, tokens, value_for
 from .exchange import Answer, Ask, Headers, Json, Wire, event, reply, stream
 
+VERTEX = r"/v1/projects/[^/]+/locations/[^/]+/publishers/anthropic/models/[^/:]+:(?:streamR|r)awPredict"
 ERROR_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -153,6 +154,7 @@ WIRE = Wire(
         ("POST", "/v1/messages", messages),
         ("POST", "/v1/messages/count_tokens", count_tokens),
         ("GET", "/v1/models(?:/[^/]+)?", models),
+        ("POST", VERTEX, messages),
     ),
     headers,
     error,

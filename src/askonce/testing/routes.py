@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import re
 
-from . import anthropic, bedrock, cohere, gemini, mistral, ollama, openai
+from . import anthropic, bedrock, cohere, gemini, mistral, ollama, openai, replicate
 from .exchange import Answer, Ask, Json, Received, Shelf, Unreadable, Wire, read_fields, read_path, reply
 
 WRONG_KEY = "wrong-key"
 # A cache's own settings: the real providers refuse them, so a cache must not let them through.
 FOREIGN_FIELDS = frozenset(("cache_enabled", "cache_ttl", "cache_options", "customer_identifier"))
-_MOUNTS = re.compile(r"/openai/deployments/(?P<deployment>[^/]+)|/openai/v1|/v1")
+_MOUNTS = re.compile(r"/openai/deployments/(?P<deployment>[^/]+)|/openai/v1|/inference/v1|/v1")
 _MISTRAL_MODEL = re.compile(r"(?:open-)?(?:mi[nsx]tral|ministral|codestral|pixtral|magistral|devstral|voxtral)")
 _PATHS = (
     (re.compile(r"/model/.+/(?:converse|converse-stream|invoke|invoke-with-response-stream)"), bedrock.WIRE),
     (re.compile(r"/api/.*"), ollama.WIRE),
+    (re.compile(anthropic.VERTEX), anthropic.WIRE),
     (re.compile(r"/v1(?:beta|alpha)\d*/.*|.*/models/[^/]+:\w+"), gemini.WIRE),
     (re.compile(r"/v2/.*|/v1/(?:chat|embed|rerank)"), cohere.WIRE),
     (re.compile(r"/v1/messages(?:/.*)?"), anthropic.WIRE),
     (re.compile(r"/v1/(?:ocr|fim/completions)"), mistral.WIRE),
+    (re.compile(r"/v1/(?:models/[^/]+/[^/]+/)?predictions(?:/.*)?"), replicate.WIRE),
 )
 
 
