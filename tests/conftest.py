@@ -14,27 +14,12 @@ import pytest
 import askonce
 from askonce import notices, session
 from askonce.testing import LocalProvider
+from tests import network
 from tests.rig import RIGS, Rig
 from tests.scan import findings, stores_in
 from tests.sdks.runs import Runs, make_runs
 
-_LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
-
-
-def _refuse_network(event: str, arguments: tuple[Any, ...]) -> None:
-    if event == "socket.connect":
-        address = arguments[1]
-        host = address[0] if isinstance(address, tuple) else "localhost"  # else a Unix socket
-    elif event == "socket.getaddrinfo":
-        host = arguments[0] or "localhost"
-    else:
-        return
-    host = host.decode() if isinstance(host, bytes) else str(host)
-    if not host.startswith(_LOOPBACK):
-        raise OSError(f"the tests have no network, and something asked for {host}")
-
-
-sys.addaudithook(_refuse_network)
+sys.addaudithook(network.refuse)
 
 
 @pytest.hookimpl(tryfirst=True)
