@@ -10,6 +10,16 @@ MISTRAL_KEY = "mistral-test-SECRET-e1f7c3"
 COHERE_KEY = "cohere-test-SECRET-94b0f5"
 GROQ_KEY = "gsk_test-SECRET-groq-6a28d1"
 OLLAMA_KEY = "ollama-test-SECRET-c7351e"
+TOGETHER_KEY = "together-test-SECRET-2b8e40"
+CEREBRAS_KEY = "csk-test-SECRET-cerebras-91d7fa"
+FIREWORKS_KEY = "fw_test-SECRET-fireworks-0c3be6"
+HUGGING_FACE_KEY = "hf_test-SECRET-huggingface-a75d19"
+REPLICATE_KEY = "r8_test-SECRET-replicate-44e02f"
+GOOGLE_TOKEN = "ya29.test-SECRET-google-d1a6b8"
+AWS_ID = "AKIATESTSECRET0000ID"
+AWS_KEY = "aws-test-SECRET-e93b57"
+AWS_TOKEN = "aws-token-test-SECRET-70fc2a"
+BEDROCK_KEY = "bedrock-test-SECRET-5e81cd"
 
 SECRETS = [
     OPENAI_KEY,
