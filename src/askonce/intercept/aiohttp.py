@@ -19,6 +19,9 @@ from askonce._engine.cache import Origin
 from askonce._engine.upstream import AsyncUpstream, aclose_client, put_off
 from askonce.intercept.serving import MOST, CurrentCache, Place, is_forwarded, serve_async
 
+MARK = "_askonce"
+"""An attribute of the middleware: what of ours is below, under somebody else's patch, adds none."""
+
 _DECODED = frozenset({b"content-encoding", b"content-length"})
 
 
@@ -45,7 +48,10 @@ def _wrap(module: Any, current: CurrentCache, original: Callable[..., Any]) -> C
     @wraps(original)
     async def _request(session: Any, *given: Any, **options: Any) -> Any:
         cache = current()
-        if cache is None or is_forwarded():
+        theirs = options.get("middlewares")
+        if theirs is None:
+            theirs = session._middlewares
+        if cache is None or is_forwarded() or any(hasattr(one, MARK) for one in theirs):
             return await original(session, *given, **options)
 
         wanted = options.get("auto_decompress")
@@ -58,9 +64,7 @@ def _wrap(module: Any, current: CurrentCache, original: Callable[..., Any]) -> C
             hop = Hop(request, session, options)
             return await serve_async(seam, cache, hop, session.connector, forward)
 
-        theirs = options.get("middlewares")
-        if theirs is None:
-            theirs = session._middlewares
+        setattr(middleware, MARK, True)
         return await original(session, *given, **{**options, "middlewares": (*theirs, middleware)})
 
     return _request

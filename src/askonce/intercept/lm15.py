@@ -13,7 +13,7 @@ from askonce._core.coding import CODINGS
 from askonce._core.messages import Head, Headers
 from askonce._engine.cache import Origin
 from askonce._engine.upstream import AsyncUpstream, Upstream, aclose_client, close_client
-from askonce.intercept.serving import MOST, CurrentCache, Place, is_forwarded, serve, serve_async
+from askonce.intercept.serving import MOST, CurrentCache, Place, forwarding, is_forwarded, serve, serve_async
 
 
 def places(module: ModuleType, current: CurrentCache) -> Iterator[Place]:
@@ -34,7 +34,8 @@ def _wrap(seam: Lm15Seam, current: CurrentCache, original: Callable[[Any, Any], 
             return original(transport, request)
 
         def forward(call: Call) -> Any:
-            return original(transport, call.request)
+            with forwarding():  # ours may be below too, under somebody else's patch
+                return original(transport, call.request)
 
         return serve(seam, cache, Call(transport, request), transport._pool, forward)
 
@@ -50,8 +51,9 @@ def _wrap_async(
         if cache is None or is_forwarded() or transport._closed:
             return await original(transport, request)
 
-        def forward(call: Call) -> Awaitable[Any]:
-            return original(transport, call.request)
+        async def forward(call: Call) -> Any:
+            with forwarding():
+                return await original(transport, call.request)
 
         return await serve_async(seam, cache, Call(transport, request), transport._pool, forward)
 
