@@ -242,6 +242,14 @@ def test_own_domain_comes_first() -> None:
     assert mine == Domains([mine]).find("https", "api.openai.com", None)[0]
 
 
+def test_a_prediction_is_found_below_any_path() -> None:
+    """Replicate's format is among those of a host that the user names; a look at a prediction is state there too."""
+    (mine,) = Domains([parse_domain("http://proxy.example.com/replicate")]).find("http", "proxy.example.com", None)
+    route = mine.route("POST", "/replicate/v1/models/meta/llama/predictions")
+    assert route is not None
+    assert ("prediction", None) == (route.kind, mine.route("GET", "/replicate/v1/predictions/p"))
+
+
 CHAT = "https://api.openai.com/v1/responses"
 PREDICTION = "https://api.replicate.com/v1/predictions"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -175,6 +176,15 @@ def test_enabling_again_renews_what_another_patcher_undid(provider: LocalProvide
     assert 1 == provider.count()
 
 
+def test_a_library_that_is_barred_does_no_harm(monkeypatch: pytest.MonkeyPatch, provider: LocalProvider) -> None:
+    """Where a program bars a library's import (None in `sys.modules`), the others are caught all the same."""
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    askonce.enable("memory:", domains=[provider.url])
+    post(provider)
+    post(provider)
+    assert 1 == provider.count()
+
+
 # --- In a fresh process -----------------------------------------------------------------------------------------
 
 
@@ -274,4 +284,53 @@ def test_an_alias_is_patched_once(provider: LocalProvider) -> None:
         provider.url,
     )
     assert "1 1 1\n" == printed
+    assert 1 == provider.count()
+
+
+ASKED = {
+    ("httpcore2", "ConnectionPool", "handle_request"): "httpx2.post(url, content=body, headers=headers)",
+    ("urllib3", "HTTPConnectionPool", "urlopen"): "urllib3.request('POST', url, body=body, headers=headers)",
+    ("aiohttp", "ClientSession", "_request"): "asyncio.run(post())",
+    ("lm15.transports", "StdlibTransport", "stream"): "list(lm15.transports.StdlibTransport().stream(request()))",
+    (
+        "lm15.transports",
+        "StdlibAsyncTransport",
+        "_do_stream",
+    ): "asyncio.run(lm15.transports.StdlibAsyncTransport()._do_stream(request()))",
+}
+
+
+@pytest.mark.parametrize("place", ASKED, ids=str)
+def test_ours_above_and_below_anothers_asks_once(provider: LocalProvider, place: tuple[str, str, str]) -> None:
+    """`enable` patches again over somebody else's patch: the upper one answers, the lower one lets pass."""
+    program = f"""
+        import asyncio, functools, importlib, sys, httpx2, urllib3, aiohttp, lm15.transports
+        import askonce
+        url, body = {provider.url + CHAT!r}, {json.dumps(chat()).encode()!r}
+        headers = {{"authorization": "Bearer {KEY}", "content-type": "application/json"}}
+
+        async def post():
+            async with aiohttp.ClientSession(headers=headers) as session, session.post(url, data=body) as answer:
+                await answer.read()
+
+        def request():
+            return lm15.transports.TransportRequest(
+                "POST", url, headers=list(headers.items()), body=body, read_timeout=5
+            )
+
+        askonce.enable("memory:", domains=[{provider.url!r}])
+        owner = getattr(importlib.import_module({place[0]!r}), {place[1]!r})
+        ours = getattr(owner, {place[2]!r})
+
+        @functools.wraps(ours)
+        def theirs(*given, **named):
+            return ours(*given, **named)
+
+        setattr(owner, {place[2]!r}, theirs)
+        askonce.enable("memory:", domains=[{provider.url!r}])
+        assert getattr(owner, {place[2]!r}) is not theirs
+        {ASKED[place]}
+        print(askonce.stats().misses)
+    """
+    assert "1\n" == run(program)
     assert 1 == provider.count()

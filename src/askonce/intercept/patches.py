@@ -54,8 +54,8 @@ def install(current: CurrentCache) -> None:
         _current = current
         _users += 1
         for name in SEAMS:
-            if name in sys.modules:
-                _patch(sys.modules[name])
+            if (module := sys.modules.get(name)) is not None:  # None bars its import
+                _patch(module)
         if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
             sys.meta_path.insert(0, _Finder())
         coverage.look()
