@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo test check format bench docs clean
+.PHONY: help demo test sdks check format bench docs clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -13,6 +13,9 @@ demo: .venv/demo ## Record, then replay, real SDK calls against a local provider
 
 test: .venv/test ## Run all tests
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+sdks: .venv/test .envs/openai3/made .envs/openai2/made ## Record and replay every SDK, in environments of a gigabyte
+	$(BIN)/python -m pytest tests/sdks/test_cells.py $(ARGS)
 
 check: .venv/test .venv/check ## Lint, and check types and formatting
 	$(BIN)/ruff check .
@@ -28,9 +31,10 @@ bench: .venv/test .venv/bench ## Measure, and write benchmarks/results
 
 docs: .venv/test ## Write the reference pages that are generated
 	$(BIN)/python -m docs.generate
+	$(BIN)/python -m docs.generate_sdks
 
 clean: ## Remove what the targets made
-	rm -rf .venv .legacy .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .envs .legacy .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 
 .venv/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "askonce needs Python 3.11 or later; run make PYTHON=python3.12")'
@@ -56,4 +60,9 @@ clean: ## Remove what the targets made
 
 .venv/bench: .venv/pip pyproject.toml
 	$(PIP) install --group bench
+	@touch $@
+
+.envs/%/made: .venv/pip pyproject.toml
+	$(PYTHON) -m venv --without-pip .envs/$*
+	$(PIP) --python .envs/$*/bin/python install --group $*
 	@touch $@

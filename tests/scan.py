@@ -22,7 +22,7 @@ from urllib.parse import quote, quote_plus
 
 from askonce.errors import AskonceError
 from askonce.storage.blocks import MAGIC, Blocks, FileSource
-from tests.sdks.secrets import SECRETS
+from tests.sdks.secrets import MORE_SECRETS, SECRETS
 
 WORD = "SECRET"
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]{16,}")
@@ -162,7 +162,7 @@ def forms(secret: str) -> set[bytes]:
     return found
 
 
-_FORMS = {form: secret for secret in (*SECRETS, f"-{WORD}-") for form in forms(secret)}
+_FORMS = {form: secret for secret in (*SECRETS, *MORE_SECRETS, f"-{WORD}-") for form in forms(secret)}
 
 
 def findings(store: Path) -> list[str]:

@@ -243,7 +243,7 @@ def test_own_domain_comes_first() -> None:
 
 
 def test_a_prediction_is_found_below_any_path() -> None:
-    """Replicate's format is among those of a host that the user names; a look at a prediction is state there too."""
+    """Replicate's format is among those of a host that the user names; a look at one is state there too."""
     (mine,) = Domains([parse_domain("http://proxy.example.com/replicate")]).find("http", "proxy.example.com", None)
     route = mine.route("POST", "/replicate/v1/models/meta/llama/predictions")
     assert route is not None

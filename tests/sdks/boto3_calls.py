@@ -6,7 +6,6 @@ from typing import Any
 
 import boto3
 
-from . import secrets
 from .bedrock import CONVERSE, INVOKE, WHERE, converse_events, invoke_events, without_metadata
 from .calls import call, shown
 

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -38,9 +38,9 @@ class Call:
     name: str
     make: Callable[[str], Any]
 
-    def __call__(self, url: str) -> Any:
+    def __call__(self, url: str, run: Callable[[Coroutine[Any, Any, Any]], Any] = asyncio.run) -> Any:
         """Make the call and return its result."""
-        result = asyncio.run(self.make(url)) if inspect.iscoroutinefunction(self.make) else self.make(url)
+        result = run(self.make(url)) if inspect.iscoroutinefunction(self.make) else self.make(url)
         assert result not in (None, [], {}, ""), f"{self.name} returned nothing"
         return result
 

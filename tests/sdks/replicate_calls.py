@@ -1,4 +1,4 @@
-"""What Replicate's SDK can be asked: `run` waits for the answer; a prediction's stream is state, and is not kept."""
+"""What Replicate's SDK can be asked: `run` waits for the answer; a prediction's stream is state, not kept."""
 
 from __future__ import annotations
 

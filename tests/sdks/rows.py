@@ -22,6 +22,11 @@ class Place(NamedTuple):
         """Its interpreter."""
         return ENVIRONMENTS / self.environment / "bin" / "python"
 
+    @property
+    def is_made(self) -> bool:
+        """Whether all that belongs into it is installed."""
+        return (ENVIRONMENTS / self.environment / "made").exists()
+
 
 class Row(NamedTuple):
     """One row: `sdk` is its name in the catalogue, `distribution` whose least version the page tells."""

@@ -33,3 +33,16 @@ SECRETS = [
     GROQ_KEY,
     OLLAMA_KEY,
 ]
+# What the SDKs use that are called in environments of their own.
+MORE_SECRETS = [
+    TOGETHER_KEY,
+    CEREBRAS_KEY,
+    FIREWORKS_KEY,
+    HUGGING_FACE_KEY,
+    REPLICATE_KEY,
+    GOOGLE_TOKEN,
+    AWS_ID,
+    AWS_KEY,
+    AWS_TOKEN,
+    BEDROCK_KEY,
+]

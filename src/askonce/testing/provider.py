@@ -17,7 +17,7 @@ from .faults import AnyFault, Gzip, spoil
 
 
 class LocalProvider:
-    """Answer the SDKs of OpenAI, Anthropic, Gemini, Bedrock, Mistral, Cohere, Groq, Ollama and Replicate over HTTP.
+    """Answer the SDKs of OpenAI, Anthropic, Gemini, Bedrock, Mistral, Cohere, Groq, Ollama, Replicate over HTTP.
 
     No answer is given twice: its number is in its text, its id and its request id. `pace` is in seconds between
     the events of a stream, `latency` in seconds before the head of an answer; both may be changed at any time.
