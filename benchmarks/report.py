@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.figures import Check, Plot, Result, Table
 
-ORDER = ("hits", "transports", "memory", "misses", "start", "peers", "keys", "storage", "texts")
+ORDER = ("hits", "transports", "memory", "misses", "start", "bundles", "peers", "keys", "storage", "texts")
 
 
 def write(results: Sequence[Result], folder: Path) -> None:

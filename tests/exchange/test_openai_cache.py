@@ -185,6 +185,7 @@ def test_a_torn_temporary_file(run: Run, store: Path) -> None:
     assert ["42"] == [one["choices"][0]["message"]["content"] for one in body]
 
 
+# ruff: noqa: E501 (what is pickled is one text)
 # What numpy 2.4.6 pickles: [0.5, 0.25, -1.0] four times as an array, and the first two as a list of scalars.
 ARRAYS = {
     "float16, protocol 4": "gASVoQAAAAAAAACMFm51bXB5Ll9jb3JlLm11bHRpYXJyYXmUjAxfcmVjb25zdHJ1Y3SUk5SMBW51bXB5lIwHbmRhcnJheZS"
