@@ -396,6 +396,18 @@ def test_tidy_accepts(path: Path, storage: JSONLStorage) -> None:
     assert (1, True) == (tidied.accepted, b'"seal":"' in path.read_bytes())
 
 
+def test_tidy_invents_no_time(path: Path) -> None:
+    """A line without a time, of a test's recording, is given none when a change by hand is accepted."""
+    storage = JSONLStorage(path, timeless=True)
+    storage.add(ask(1), take())
+    storage.close()
+    path.write_bytes(path.read_bytes().replace(b"an answer", b"my answer"))
+    storage = JSONLStorage(path)
+    assert 1 == storage.tidy(accept=True).accepted
+    storage.close()
+    assert (False, True) == (b'"recorded"' in path.read_bytes(), b"my answer" in path.read_bytes())
+
+
 # --- Faults ----------------------------------------------------------------------------------------------------
 
 

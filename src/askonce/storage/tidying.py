@@ -62,7 +62,10 @@ def tidy(file: TextFile, beside: Beside, *, accept: bool, drop: bool, timeless: 
                 rest.append(line)
             else:
                 accepted += not reading.is_sealed
-                as_ours = _as_ours(line, reading, beside, timeless=timeless)
+                is_timeless = (
+                    timeless or not spot.recorded
+                )  # as it is, for a file's date is not when it was recorded
+                as_ours = _as_ours(line, reading, beside, timeless=is_timeless)
                 kept.append(_Sorted(key, spot.recorded, spot.slot, spot.seed or "", as_ours))
     after = [*(one.line for one in sorted(kept)), *(() if drop else rest)]
     if before != after:
