@@ -8,7 +8,9 @@ from pathlib import Path
 
 from benchmarks.figures import Check, Plot, Result, Table
 
-ORDER = ("hits", "transports", "memory", "misses", "start", "bundles", "peers", "keys", "storage", "texts")
+ORDER = (
+    "hits", "dropin", "transports", "memory", "misses", "start", "bundles", "peers", "keys", "storage", "texts",
+)  # fmt: skip
 
 
 def write(results: Sequence[Result], folder: Path) -> None:

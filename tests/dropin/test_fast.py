@@ -16,6 +16,7 @@ from pydantic import BaseModel
 import askonce
 import askonce.openai as dropin
 from askonce._dropin import fast
+from askonce._dropin.copies import CannotCopyError, copier
 from askonce.testing import LocalProvider
 from tests.dropin.conftest import KEY, MODEL, QUESTION, plain
 
@@ -63,17 +64,28 @@ def shown(value: Any) -> Any:
     return type(value), value
 
 
+def mutable(value: Any) -> set[int]:
+    """Return the identities of all that can be changed in an object."""
+    if isinstance(value, BaseModel):
+        inner = [vars(value), value.model_fields_set, value.model_extra]
+        return {id(value)}.union(*(mutable(one) for one in inner))
+    if isinstance(value, list | dict | set):
+        parts = value.values() if isinstance(value, dict) else value
+        return {id(value)}.union(*(mutable(one) for one in parts))
+    return set()
+
+
 @pytest.fixture
 def taken(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     """Return the answers that the fast path gives."""
     answers: list[Any] = []
-    respond = fast._respond
+    find = fast.Memo.find_copy
 
-    def note(*given: Any) -> Any:
-        answers.append(given)
-        return respond(*given)
+    def note(memo: Any, name: str, answer: Any) -> Any:
+        answers.append(answer)
+        return find(memo, name, answer)
 
-    monkeypatch.setattr(fast, "_respond", note)
+    monkeypatch.setattr(fast.Memo, "find_copy", note)
     return answers
 
 
@@ -94,11 +106,15 @@ def test_equal_to_the_slow_path(
     call(client, kind, more)
     slow = call(client, kind, more)
     assert [] == taken
-    quick = [call(client, kind, more) for _ in range(2)]
-    assert 2 == len(taken)
-    assert shown(slow) == shown(quick[0]) == shown(quick[1])
+    quick = [call(client, kind, more) for _ in range(4)]
+    assert 4 == len(taken)
+    assert 1 == len(vars(client)[fast.MEMO].copies)
+    for one in quick:
+        assert shown(slow) == shown(one)
+        assert slow.model_dump_json(warnings=False) == one.model_dump_json(warnings=False)
+        assert repr(slow) == repr(one)
     assert slow._request_id is not None
-    assert quick[0] is not quick[1]
+    assert set() == mutable(quick[2]) & mutable(quick[3])
 
     async def ask() -> list[Any]:
         async with dropin.AsyncOpenAI(base_url=client.base_url, api_key=KEY) as asynchronous:
@@ -108,7 +124,7 @@ def test_equal_to_the_slow_path(
     assert [shown(slow)] * 3 == [shown(one) for one in asyncio.run(ask())]
     assert 2 == len(taken)
     assert 1 == provider.count()
-    assert (6, 1) == (dropin.stats().hits, dropin.stats().misses)
+    assert (8, 1) == (dropin.stats().hits, dropin.stats().misses)
 
 
 def test_the_wire_says_nothing(client: Any, provider: LocalProvider, taken: list[Any]) -> None:
@@ -293,8 +309,23 @@ def test_verbose_and_used(client: Any, taken: list[Any], store: Path, capsys: py
 
 def test_what_is_learned_is_bounded(client: Any, taken: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """A client remembers so much and no more; what it has forgotten takes the slow path."""
-    vars(client)[fast.MEMO].limit = 40_000
+    vars(client)[fast.MEMO].learned.limit = 40_000
     for _ in range(2):
         for number in range(30):
             plain(client, user=str(number))
-    assert 0 < len(vars(client)[fast.MEMO]) < 10
+    assert 0 < len(vars(client)[fast.MEMO].learned) < 10
+
+
+def test_what_cannot_be_copied() -> None:
+    """Models, lists, dicts and plain values are copied; anything else is left to the SDK."""
+
+    class Model(BaseModel):
+        items: list[Any]
+
+    model = Model(items=[{"a": [1.5, None]}, Model(items=[])])
+    made = copier(model)()
+    assert (model, model.model_fields_set) == (made, made.model_fields_set)
+    assert set() == mutable(model) & mutable(made)
+    for strange in (object(), {1, 2}, (1,), b"x", [time], Model.model_construct(items=[Path()])):
+        with pytest.raises(CannotCopyError):
+            copier(strange)

@@ -2,8 +2,8 @@
 
 What a call becomes, and how its answer is parsed, is learned from a hit that took the slow path. From then on the
 same arguments, as JSON, are the same request, as long as nothing that goes into one has changed at the client. The
-decision is the cache's, made anew each time by the code that makes it for the slow path; the object is the SDK's,
-parsed anew each time by the SDK. Where anything is not as it was, the slow path answers.
+decision is the cache's, made anew each time by the code that makes it for the slow path; the object is parsed by
+the SDK, and for the same answer copied anew each time. Where anything is not as it was, the slow path answers.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from askonce._core.decide import Replay
 from askonce._core.messages import Answer, Headers, Request
 from askonce._core.rotation import Repeat
 from askonce._dropin import state
+from askonce._dropin.copies import CannotCopyError, copier
 from askonce._engine.cache import Call
 from askonce.intercept.transport import ClientSeam
 from askonce.storage.lru import LRU
@@ -40,6 +41,28 @@ _NOT_HERE = frozenset({"extra_headers", "extra_query", "extra_body", "timeout"})
 _encode = json.JSONEncoder().encode
 
 
+class Memo:
+    """What a client has learned, and the answers to it that were parsed."""
+
+    def __init__(self) -> None:
+        self.learned: LRU[str, Learned] = LRU(_MOST)
+        self.copies: LRU[tuple[str, int], tuple[Answer, Callable[[], Any]]] = LRU(_MOST)
+
+    def find_copy(self, name: str, answer: Answer) -> Callable[[], Any] | None:
+        """Return what makes another object of an answer that was parsed before; told by identity."""
+        found = self.copies.get((name, id(answer)))
+        return found[1] if found is not None and found[0] is answer else None
+
+    def keep_copy(self, name: str, answer: Answer, parsed: Any) -> Any:
+        """Keep a parsed answer for others; return what the caller gets, who may change it."""
+        try:
+            make = copier(parsed)
+        except CannotCopyError:
+            return parsed
+        self.copies.put((name, id(answer)), (answer, make), 8192 + 8 * answer.size)
+        return make()
+
+
 class Learned(NamedTuple):
     """What a call became, under which state of its client, and what its answer is parsed with."""
 
@@ -54,12 +77,8 @@ class _Lesson(NamedTuple):
     client: Any
     method: str
     kwargs: dict[str, Any]
-    arguments: str
+    name: str
     state: tuple[Any, ...]
-
-    @property
-    def name(self) -> str:
-        return f"{self.method} {self.arguments}"
 
 
 _lesson: ContextVar[_Lesson | None] = ContextVar("askonce_lesson", default=None)
@@ -67,7 +86,7 @@ _lesson: ContextVar[_Lesson | None] = ContextVar("askonce_lesson", default=None)
 
 def allow(client: Any) -> None:
     """Let a client learn. It must be of our own class, and its HTTP client its own."""
-    vars(client)[MEMO] = LRU(_MOST)
+    vars(client)[MEMO] = Memo()
 
 
 def call(resource: Any, method: str, kwargs: dict[str, Any], slow: Callable[[], Any]) -> Any:
@@ -79,7 +98,12 @@ def call(resource: Any, method: str, kwargs: dict[str, Any], slow: Callable[[], 
     if learned is not None:
         answer = _decide(learned)
         if answer is not None:
-            return lesson.client._process_response(response=_respond(learned, answer), **learned.parsing)
+            memo, client = vars(lesson.client)[MEMO], lesson.client
+            make = memo.find_copy(lesson.name, answer)
+            if make is not None:
+                return make()
+            parsed = client._process_response(response=_respond(learned, answer), **learned.parsing)
+            return memo.keep_copy(lesson.name, answer, parsed)
     token = _lesson.set(lesson)
     try:
         return slow()
@@ -103,7 +127,12 @@ async def _call_async(client: Any, method: str, kwargs: dict[str, Any], made: An
         answer = _decide(learned)
         if answer is not None:
             made.close()
-            return await client._process_response(response=_respond(learned, answer), **learned.parsing)
+            memo = vars(client)[MEMO]
+            make = memo.find_copy(lesson.name, answer)
+            if make is not None:
+                return make()
+            parsed = await client._process_response(response=_respond(learned, answer), **learned.parsing)
+            return memo.keep_copy(lesson.name, answer, parsed)
     token = _lesson.set(lesson)
     try:
         return await made
@@ -127,7 +156,7 @@ def take_note(client: Any, parsing: dict[str, Any]) -> None:
     request = Request(*seam.origin(native), Headers(seam.headers(native)), native.read())
     rest = {name: value for name, value in parsing.items() if name != "response"}
     learned = Learned(lesson.state, request, native, type(response), rest)
-    vars(client)[MEMO].put(lesson.name, learned, 4096 + 2 * len(lesson.arguments) + 2 * len(request.body))
+    vars(client)[MEMO].learned.put(lesson.name, learned, 4096 + 2 * len(lesson.name) + 2 * len(request.body))
 
 
 def _prepare(client: Any, method: str, kwargs: dict[str, Any]) -> _Lesson | None:
@@ -145,11 +174,11 @@ def _prepare(client: Any, method: str, kwargs: dict[str, Any]) -> _Lesson | None
         seen = _state(client)
     except (KeyError, AttributeError):  # an HTTP library or an SDK that is made otherwise
         return None
-    return None if seen is None else _Lesson(client, method, kwargs, arguments, seen)
+    return None if seen is None else _Lesson(client, method, kwargs, f"{method} {arguments}", seen)
 
 
 def _find(lesson: _Lesson) -> Learned | None:
-    learned: Learned | None = vars(lesson.client)[MEMO].get(lesson.name)
+    learned: Learned | None = vars(lesson.client)[MEMO].learned.get(lesson.name)
     return learned if learned is not None and learned.state == lesson.state else None
 
 
@@ -173,6 +202,7 @@ def _state(client: Any) -> tuple[Any, ...] | None:
         theirs["_headers"].raw,
         [getattr(kind, name) for name in _SENDING],
         [getattr(type(client), name) for name in _METHODS],
+        own["_strict_response_validation"],
         own["_base_url"],
         own["api_key"],
         own["organization"],
@@ -191,7 +221,7 @@ def _decide(learned: Learned) -> Answer | None:
         if not isinstance(made, Call) or made.controls.delays or made.controls.repeat is Repeat.SEQUENCE:
             return None
         verdict = cache.settle(made, 0)
-        return cache.replay(made, verdict.take) if isinstance(verdict, Replay) else None
+        return cache.replay(made, *verdict) if isinstance(verdict, Replay) else None
     except Exception:  # the slow path meets it too, and deals with it
         return None
 
