@@ -20,20 +20,20 @@ def read(fields: Fields) -> Controls:
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("x-askonce-ttl", "90", Controls(ttl=90)),
-        ("X-AskOnce-TTL", " 1.5h ", Controls(ttl=5400)),
-        ("x-askonce-ttl", "0", Controls(ttl=0)),
-        ("x-askonce-seed", "a", Controls(seed="a")),
-        ("x-askonce-partition", "p", Controls(partition="p")),
-        *(("x-askonce-mode", mode.upper(), Controls(mode=mode)) for mode in Mode),
+        ("x-askonce-ttl", "90", Controls(ttl=90, enabled=True)),
+        ("X-AskOnce-TTL", " 1.5h ", Controls(ttl=5400, enabled=True)),
+        ("x-askonce-ttl", "0", Controls(ttl=0, enabled=True)),
+        ("x-askonce-seed", "a", Controls(seed="a", enabled=True)),
+        ("x-askonce-partition", "p", Controls(partition="p", enabled=True)),
+        *(("x-askonce-mode", mode.upper(), Controls(mode=mode, enabled=True)) for mode in Mode),
         ("cache-control", "no-cache", Controls(mode=Mode.REFRESH)),
         ("Cache-Control", "No-Store", Controls(mode=Mode.REPLAY)),
         ("cache-control", "no-store, no-cache", Controls(mode=Mode.OFF)),
         ("cache-control", "only-if-cached", Controls(mode=Mode.OFFLINE)),
         ("cache-control", "max-age=60", Controls(max_age=60)),
-        ("x-askonce-delays", "True", Controls(delays=1.0)),
-        ("x-askonce-delays", "0.5", Controls(delays=0.5)),
-        ("x-askonce-delays", "off", Controls(delays=0.0)),
+        ("x-askonce-delays", "True", Controls(delays=1.0, enabled=True)),
+        ("x-askonce-delays", "0.5", Controls(delays=0.5, enabled=True)),
+        ("x-askonce-delays", "off", Controls(delays=0.0, enabled=True)),
         ("cache-control", 'max-age="0" , only-if-cached', Controls(mode=Mode.OFFLINE, max_age=0)),
         ("cache-control", "stale-if-error=5, private, x", Controls()),
         ("cache-control", "", Controls()),
@@ -55,6 +55,7 @@ def test_headers(name: str, value: str, expected: Controls) -> None:
         ("x-askonce-mode", "fast", "record, replay, offline, refresh, off"),
         ("x-askonce-seed", "", "leave the header out"),
         ("x-askonce-partition", " ", "leave the header out"),
+        ("x-askonce-partition", "customer=ada", "marks a customer"),
         ("x-askonce-repeat", "round", "same, rotate, all, sequence"),
         ("x-askonce-delays", "slow", "a factor such as 0.5"),
         ("x-askonce-samples", "0", "from 1 to 10000"),
@@ -80,8 +81,8 @@ def test_malformed_headers(name: str, value: str, allowed: str) -> None:
 def test_own_headers_win() -> None:
     """Our own headers win over the standard one, in either order, and the last of a kind wins."""
     own, standard = ("x-askonce-mode", "offline"), ("cache-control", "no-cache")
-    assert read([own, standard]) == read([standard, own]) == Controls(mode=Mode.OFFLINE)
-    assert Controls(ttl=2) == read([("x-askonce-ttl", "1"), ("x-askonce-ttl", "2")])
+    assert read([own, standard]) == read([standard, own]) == Controls(mode=Mode.OFFLINE, enabled=True)
+    assert Controls(ttl=2, enabled=True) == read([("x-askonce-ttl", "1"), ("x-askonce-ttl", "2")])
 
 
 def test_cache_control_in_two_fields() -> None:
@@ -101,21 +102,25 @@ def test_no_controls() -> None:
     ("fields", "expected"),
     [
         ({}, Controls()),
-        ({"cache_enabled": False}, Controls(mode=Mode.OFF)),
-        ({"cache_enabled": True}, Controls()),
+        ({"cache_enabled": False}, Controls(mode=Mode.OFF, enabled=False)),
+        ({"cache_enabled": True}, Controls(enabled=True)),
         ({"cache_enabled": None, "cache_ttl": None, "cache_options": None, "customer_params": None}, Controls()),
         ({"cache_ttl": 60}, Controls(ttl=60)),
         ({"cache_ttl": 0}, Controls(ttl=0)),
         ({"cache_options": {}}, Controls()),
-        ({"cache_options": {"cache_by_customer": False}, "customer_identifier": "c"}, Controls()),
-        ({"cache_options": {"is_cached_by_model": True, "omit_log": True}}, Controls()),
-        ({"cache_options": {"cache_by_customer": True}, "customer_identifier": "c"}, Controls(customer="c")),
+        ({"cache_options": {"cache_by_customer": False}, "customer_identifier": "c"}, Controls(caller="c")),
+        ({"cache_options": {"is_cached_by_model": True, "omit_log": True}}, Controls(omit_log=True)),
+        ({"omit_logs": True}, Controls(omit_log=True)),
+        (
+            {"cache_options": {"cache_by_customer": True}, "customer_identifier": "c"},
+            Controls(customer="c", caller="c"),
+        ),
         (
             {"cache_options": {"cache_by_customer": True}, "customer_params": {"customer_identifier": "c"}},
-            Controls(customer="c"),
+            Controls(customer="c", caller="c"),
         ),
         ({"cache_options": {"cache_by_customer": True}}, Controls(by_credential=True)),
-        ({"customer_identifier": "c"}, Controls()),
+        ({"customer_identifier": "c"}, Controls(caller="c")),
     ],
     ids=str,
 )
@@ -139,6 +144,9 @@ def test_fields(fields: dict[str, Any], expected: Controls) -> None:
         ({"customer_params": "c"}, "customer_params: 'c' is not an object"),
         ({"customer_identifier": ""}, "customer_identifier: '' is not a string with something in it"),
         ({"customer_identifier": 5}, "customer_identifier: 5 is not a string"),
+        ({"customer_identifier": "credential:1f"}, "stands for whoever has a credential"),
+        ({"customer_params": {"email": 5}}, "customer_params.email: 5 is not a string"),
+        ({"omit_logs": 1}, "omit_logs: 1 is neither true nor false"),
         ({"customer_params": {"customer_identifier": 5}}, "customer_identifier: 5 is not a string"),
     ],
     ids=str,

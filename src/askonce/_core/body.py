@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from askonce.errors import ControlError
 
 CONTROL_FIELDS = frozenset(
-    {"cache_enabled", "cache_ttl", "cache_options", "customer_identifier", "customer_params"}
+    {"cache_enabled", "cache_ttl", "cache_options", "customer_identifier", "customer_params", "omit_logs"}
 )
 """Body fields that are addressed to the cache (Keywords AI / Respan's names); no provider has them."""
 
@@ -67,13 +67,16 @@ class Body(NamedTuple):
         return hashlib.sha256(self.canonical).digest()
 
 
-def read_body(content_type: str, raw: bytes) -> Body:
-    """Read a request's body as its content type says, or as bytes where it is not what it says."""
+def read_body(content_type: str, raw: bytes, fields: frozenset[str] = CONTROL_FIELDS) -> Body:
+    """Read a request's body as its content type says, or as bytes where it is not what it says.
+
+    `fields` are those that are addressed to the cache.
+    """
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type == "application/json" or media_type.endswith("+json"):
-        body = _read_json(raw)
+        body = _read_json(raw, fields)
     elif media_type.startswith("multipart/"):
-        body = _read_parts(content_type, raw)
+        body = _read_parts(content_type, raw, fields)
     else:
         body = None
     return body or _read_bytes(raw)
@@ -118,13 +121,13 @@ _decode: Callable[[str], Any] = json.JSONDecoder(
 canonical_json: Callable[[Any], str] = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
-def _read_json(raw: bytes) -> Body | None:
+def _read_json(raw: bytes, fields: frozenset[str]) -> Body | None:
     try:
         text = raw.decode("utf-8")
         value = _decode(text)
         if not isinstance(value, dict):
             return Body("json", canonical_json(value).encode(), raw)
-        controls = {name: value.pop(name) for name in CONTROL_FIELDS & value.keys()}
+        controls = {name: value.pop(name) for name in fields & value.keys()}
         for name in _CREDENTIALS & value.keys():
             del value[name]
         seed = _take_seed(value)
@@ -132,31 +135,31 @@ def _read_json(raw: bytes) -> Body | None:
         return Body(
             "json",
             canonical_json(value).encode(),
-            _without_controls(text) if controls else raw,
+            _without_controls(text, fields) if controls else raw,
             seed,
             model if isinstance(model, str) else "",
             controls,
             {name: value[name] for name in _STATE_FIELDS if name in value},
         )
     except _UnfaithfulError as error:
-        _refuse_controls(raw, str(error))
+        _refuse_controls(raw, str(error), fields)
         return None
     except (ValueError, RecursionError):  # not JSON
         return None
 
 
-def _without_controls(text: str) -> bytes:
+def _without_controls(text: str, fields: frozenset[str]) -> bytes:
     value = json.loads(text)
-    return json.dumps({n: v for n, v in value.items() if n not in CONTROL_FIELDS}, separators=(",", ":")).encode()
+    return json.dumps({n: v for n, v in value.items() if n not in fields}, separators=(",", ":")).encode()
 
 
-def _refuse_controls(raw: bytes, why: str) -> None:
+def _refuse_controls(raw: bytes, why: str, fields: frozenset[str]) -> None:
     """Refuse controls in a body that cannot be written again without them."""
     try:
         value = json.loads(raw)
     except (ValueError, RecursionError):
         return
-    for name in sorted(CONTROL_FIELDS & value.keys() if isinstance(value, dict) else ()):
+    for name in sorted(fields & value.keys() if isinstance(value, dict) else ()):
         raise ControlError(
             f"{name}: cannot be taken out of a body that holds {why}. Use the x-askonce- headers with such a body."
         )
@@ -175,7 +178,7 @@ def _take_seed(value: dict[str, Any]) -> str | None:
     return ",".join(seeds) if seeds else None
 
 
-def _read_parts(content_type: str, raw: bytes) -> Body | None:
+def _read_parts(content_type: str, raw: bytes, fields: frozenset[str]) -> Body | None:
     """Read `multipart/*` (RFC 2046, RFC 7578); None when it is not well-formed.
 
     A file is its content alone: its name, and the type guessed from the name, say nothing about the question.
@@ -196,7 +199,7 @@ def _read_parts(content_type: str, raw: bytes) -> Body | None:
         if part is None:
             return None
         name, text = part["name"], part.get("text")
-        if text is not None and _note_control(controls, name, text):
+        if text is not None and _note_control(controls, name, text, fields):
             continue
         kept.append(section)
         if text is not None and name in _CREDENTIALS:
@@ -208,10 +211,10 @@ def _read_parts(content_type: str, raw: bytes) -> Body | None:
     return Body("parts", canonical_json(parts).encode(), sent, None, model, controls)
 
 
-def _note_control(controls: dict[str, Any], name: str, text: str) -> bool:
+def _note_control(controls: dict[str, Any], name: str, text: str, fields: frozenset[str]) -> bool:
     """Note a part that is a control; `cache_options[omit_log]` is how forms write a field of an object."""
     outer, bracket, inner = name.partition("[")
-    if outer not in CONTROL_FIELDS:
+    if outer not in fields:
         return False
     value: Any = text
     if "customer_identifier" not in name:
@@ -222,9 +225,9 @@ def _note_control(controls: dict[str, Any], name: str, text: str) -> bool:
     if not bracket:
         controls[outer] = value
     else:
-        fields = controls.setdefault(outer, {})
-        if isinstance(fields, dict):
-            fields[inner.removesuffix("]")] = value
+        inside = controls.setdefault(outer, {})
+        if isinstance(inside, dict):
+            inside[inner.removesuffix("]")] = value
     return True
 
 

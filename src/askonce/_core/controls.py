@@ -33,6 +33,10 @@ class Controls(NamedTuple):
     inside the partition, the latter named after the caller's credential;
     `delays` scales the recorded rhythm, 0.0 is at once; `samples` is how many answers to a question are recorded
     before any is given again.
+
+    The last four matter at the gateway alone: `enabled` asks for the cache where it is off unless asked for;
+    `caller` is the customer whom the journal names; `omit_log` keeps the call out of it; `dialects` are the
+    gateways by whose names it was said.
     """
 
     mode: Mode | None = None
@@ -45,6 +49,10 @@ class Controls(NamedTuple):
     delays: float | None = None
     repeat: Repeat | None = None
     samples: int | None = None
+    enabled: bool | None = None
+    caller: str | None = None
+    omit_log: bool = False
+    dialects: frozenset[str] = frozenset()
 
     def over(self, other: Controls) -> Controls:
         """Return these controls, and where they are silent, the other's."""
@@ -63,10 +71,20 @@ class Controls(NamedTuple):
             other.delays if self.delays is None else self.delays,
             self.repeat or other.repeat,
             other.samples if self.samples is None else self.samples,
+            other.enabled if self.enabled is None else self.enabled,
+            other.caller if self.caller is None else self.caller,
+            self.omit_log or other.omit_log,
+            self.dialects | other.dialects,
         )
 
 
 NONE = Controls()
+
+CUSTOMER = "customer="
+"""What comes before a customer's name in the name of a partition."""
+
+CREDENTIAL = "credential:"
+"""What a customer's name begins with that stands for whoever has a credential."""
 
 _PREFIX = b"x-askonce-"
 _HEADERS = (
@@ -101,7 +119,8 @@ def read_headers(headers: Headers) -> tuple[Controls, Headers]:
     for pair in headers:
         name = pair[0].lower()
         if name.startswith(_PREFIX):
-            controls = _read_own(name.decode("latin-1"), pair[1].decode("latin-1").strip()).over(controls)
+            own = _read_own(name.decode("latin-1"), pair[1].decode("latin-1").strip())
+            controls = own._replace(enabled=True).over(controls)
         elif name == b"cache-control":
             directives.append(pair[1].decode("latin-1"))
         else:
@@ -131,7 +150,7 @@ def _read_own(name: str, value: str) -> Controls:
         case "x-askonce-seed":
             return Controls(seed=value)
         case "x-askonce-partition":
-            return Controls(partition=value)
+            return Controls(partition=parse_partition(value, name))
         case _:
             raise ControlError(f"{name}: there is no such control. There are {', '.join(_HEADERS)}.")
 
@@ -164,6 +183,13 @@ def parse_delays(value: str, name: str) -> float:
     if not 0 <= scale < float("inf"):
         raise ControlError(f"{name}: {value!r} is neither true, false nor a factor such as 0.5.")
     return scale
+
+
+def parse_partition(value: str, name: str) -> str:
+    """Return the name of a partition; none can be that of a customer inside a partition."""
+    if CUSTOMER in value:
+        raise ControlError(f"{name}: {value!r} has {CUSTOMER!r} in it, which marks a customer. Choose another.")
+    return value
 
 
 def parse_samples(value: str, name: str) -> int:
@@ -208,17 +234,21 @@ def read_fields(fields: Mapping[str, Any]) -> Controls:
     enabled = fields.get("cache_enabled")
     if enabled is not None and not isinstance(enabled, bool):
         raise ControlError(f"cache_enabled: {enabled!r} is neither true nor false.")
-    if enabled is False:
-        controls = controls._replace(mode=Mode.OFF)
+    if enabled is not None:
+        controls = controls._replace(enabled=enabled, mode=None if enabled else Mode.OFF)
     ttl = fields.get("cache_ttl")
     if ttl is not None:
         if isinstance(ttl, bool) or not isinstance(ttl, int | float) or not 0 <= ttl <= _LONGEST:
             raise ControlError(f"cache_ttl: {ttl!r} is not a number of seconds. Write 3600 for an hour.")
         controls = controls._replace(ttl=float(ttl))
     customer = _read_customer(fields)
-    if _read_options(fields.get("cache_options")):
+    options = _read_options(fields.get("cache_options"))
+    if options.get("cache_by_customer"):
         controls = controls._replace(customer=customer, by_credential=customer is None)
-    return controls
+    omit_logs = fields.get("omit_logs")
+    if omit_logs is not None and not isinstance(omit_logs, bool):
+        raise ControlError(f"omit_logs: {omit_logs!r} is neither true nor false.")
+    return controls._replace(caller=customer, omit_log=options.get("omit_log", False) or omit_logs is True)
 
 
 def _read_customer(fields: Mapping[str, Any]) -> str | None:
@@ -230,12 +260,21 @@ def _read_customer(fields: Mapping[str, Any]) -> str | None:
         customer = params.get("customer_identifier")
     if customer is not None and (not isinstance(customer, str) or not customer):
         raise ControlError(f"customer_identifier: {customer!r} is not a string with something in it.")
+    if customer is not None and customer.startswith(CREDENTIAL):
+        raise ControlError(
+            f"customer_identifier: {customer!r} begins with {CREDENTIAL!r}, which stands for whoever has a "
+            "credential. Choose another name."
+        )
+    for name in ("name", "email"):
+        value = params.get(name) if params else None
+        if value is not None and not isinstance(value, str):
+            raise ControlError(f"customer_params.{name}: {value!r} is not a string.")
     return customer
 
 
-def _read_options(options: Any) -> bool:
+def _read_options(options: Any) -> dict[str, bool]:
     if options is None:
-        return False
+        return {}
     if not isinstance(options, dict):
         raise ControlError(f"cache_options: {options!r} is not an object.")
     for name, value in options.items():
@@ -243,4 +282,4 @@ def _read_options(options: Any) -> bool:
             raise ControlError(f"cache_options.{name}: no such option. There are {', '.join(_CACHE_OPTIONS)}.")
         if not isinstance(value, bool):
             raise ControlError(f"cache_options.{name}: {value!r} is neither true nor false.")
-    return bool(options.get("cache_by_customer"))
+    return options

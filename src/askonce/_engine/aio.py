@@ -11,16 +11,30 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from askonce._core.coding import CODINGS
+from askonce._core.decide import Forward
+from askonce._core.entry import Take
 from askonce._core.messages import Answer, Head, Request
 from askonce._core.playback import head_pause, pieces
 from askonce._core.tape import Left
-from askonce._engine.cache import Cache, Match
-from askonce._engine.course import Ask, Following, Leading, Nap, Outcome, Passed, Played, Wait, course
+from askonce._engine.cache import Cache, Call, Match
+from askonce._engine.course import (
+    Ask,
+    Following,
+    Leading,
+    Nap,
+    Need,
+    Outcome,
+    Passed,
+    Played,
+    Wait,
+    course,
+    run,
+)
 from askonce._engine.flight import Flight
 from askonce._engine.loops import (
     Task,
@@ -41,11 +55,17 @@ from askonce.errors import UpstreamEnded
 
 
 class AsyncAnswered(NamedTuple):
-    """An answer of ours: recorded, refused, or being recorded while it is read."""
+    """An answer of ours: recorded, refused, or being recorded while it is read.
+
+    `take` is where a recorded one is from; `flight` records the others, the first of its readers by `verdict`.
+    """
 
     head: Head
     body: AsyncReplayBody | AsyncSharedBody
     outcome: str
+    take: Take | None = None
+    flight: Flight | None = None
+    verdict: Forward | None = None
 
 
 async def ask_async(
@@ -61,34 +81,51 @@ async def ask_async(
     `patience` is in seconds: how long the caller would wait for a provider that is silent. `codings` are the
     content codings in which an answer can be recorded.
     """
-    loop = asyncio_loop()
-    outcome = await _run(cache, request, match, forward, Task(loop), patience, codings)
+    host = Task(asyncio_loop())
+    return await _run(course(cache, request, match, host, codings), forward, patience)
+
+
+async def answer_call(
+    cache: Cache,
+    call: Call,
+    forward: Callable[[Request], Awaitable[AsyncUpstream]],
+    patience: float | None = None,
+    *,
+    alone: bool = False,
+) -> AsyncAnswered | AsyncUpstream:
+    """Do as `ask_async` with a request that has been read; `alone` shares nothing with calls in flight."""
+    host = Task(None if alone else asyncio_loop())
+    return await _run(run(cache, call, host), forward, patience)
+
+
+async def _run(
+    steps: Generator[Need, Any, Outcome],
+    forward: Callable[[Request], Awaitable[AsyncUpstream]],
+    patience: float | None,
+) -> AsyncAnswered | AsyncUpstream:
+    outcome = await _drive(steps, forward, patience)
     match outcome:
-        case Played(answer, scale, name):
+        case Played(answer, scale, name, take):
             if scale:
                 await sleep(head_pause(answer, scale))
-            return AsyncAnswered(answer.head, AsyncReplayBody(answer, scale), name)
-        case Leading(flight, upstream):
+            return AsyncAnswered(answer.head, AsyncReplayBody(answer, scale), name, take)
+        case Leading(flight, upstream, verdict):
             with flight.aborted_on_error():
-                flight.begin(upstream.head, AsyncSource(flight, upstream, loop))
-            return AsyncAnswered(upstream.head, AsyncSharedBody(flight, leads=True), "miss")
+                flight.begin(upstream.head, AsyncSource(flight, upstream, asyncio_loop()))
+            body = AsyncSharedBody(flight, leads=True)
+            return AsyncAnswered(upstream.head, body, "miss", None, flight, verdict)
         case Following(flight):
-            return AsyncAnswered(flight.head, AsyncSharedBody(flight), "shared")
+            return AsyncAnswered(flight.head, AsyncSharedBody(flight), "shared", None, flight)
         case Passed(upstream):
             passed: AsyncUpstream = upstream
             return passed
 
 
-async def _run(
-    cache: Cache,
-    request: Request,
-    match: Match,
+async def _drive(
+    steps: Generator[Need, Any, Outcome],
     forward: Callable[[Request], Awaitable[AsyncUpstream]],
-    host: Task,
     patience: float | None,
-    codings: frozenset[str],
 ) -> Outcome:
-    steps = course(cache, request, match, host, codings)
     try:
         need = next(steps)
         while True:

@@ -11,9 +11,9 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from askonce._core.body import Body, canonical_json, read_body
+from askonce._core.body import CONTROL_FIELDS, Body, canonical_json, read_body
 from askonce._core.coding import accepted, coding_of, undo
-from askonce._core.controls import NONE, Controls, Mode, read_fields, read_headers
+from askonce._core.controls import CREDENTIAL, CUSTOMER, NONE, Controls, Mode, read_fields, read_headers
 from askonce._core.decide import Find, Forward, Imported, Refuse, Replay, Verdict, decide, reader_ttl
 from askonce._core.domains import Domain, Domains, Route, is_stateful
 from askonce._core.entry import MARK_KEY, Key, Question, Take
@@ -105,6 +105,16 @@ class Call(NamedTuple):
         return request if self.body.sent is self.request.body else request.with_body(self.body.sent)
 
 
+class Door(NamedTuple):
+    """How calls come in.
+
+    `opt_in`: the cache is off unless a request asks for it. `dialects`: other gateways' controls are understood.
+    """
+
+    opt_in: bool = False
+    dialects: bool = False
+
+
 class Cache:
     """Answer calls from a storage, and keep what providers answer."""
 
@@ -114,8 +124,10 @@ class Cache:
         storage: Storage | None = None,
         log: Callable[[str], None] | None = None,
         beneath: Sequence[Storage] = (),
+        door: Door = Door(),  # noqa: B008 (immutable)
     ) -> None:
         self.settings = settings
+        self.door = door
         if storage is None:
             storage = open_storage(settings.store, max_size=settings.max_size, memory=settings.memory)
         bundles = [open_storage(path, memory=settings.memory) for path in settings.bundles]
@@ -136,6 +148,11 @@ class Cache:
         self._steady: LRU[bytes, tuple[Call, Take, Answer, float | None]] = LRU(_CALLS)
         self._calls: LRU[Request, Call] = LRU(_CALLS)
         self._bodies: LRU[tuple[str, bytes], Body] = LRU(_CALLS)
+        self._fields = CONTROL_FIELDS
+        if door.dialects:
+            from askonce._core.dialects import FOREIGN_FIELDS
+
+            self._fields = CONTROL_FIELDS | FOREIGN_FIELDS
         self.log = log or _print_line
 
     def __repr__(self) -> str:
@@ -222,9 +239,12 @@ class Cache:
         return call
 
     def _read(self, request: Request, match: Match, override: Controls) -> Call:
-        from_headers, headers = read_headers(request.headers)
+        from_headers, headers = self.read_headers(request.headers)
         body = self._read_body(headers.get(b"content-type") or "", request.body)
-        controls = from_headers.over(read_fields(body.controls)).over(override).over(self.settings.controls)
+        asked = from_headers.over(self._read_fields(body)).over(override)
+        controls = asked.over(self.settings.controls)
+        if self.door.opt_in and not asked.enabled:
+            controls = controls._replace(mode=Mode.OFF)
         if controls.by_credential:
             controls = controls._replace(customer=_credential(request))
         if is_stateful(match.route, body.state, headers.get(b"prefer")):
@@ -237,10 +257,30 @@ class Cache:
             headers = _without_coding(headers)
         return Call(request, headers, body, match, question, controls)
 
+    def read_headers(self, headers: Headers) -> tuple[Controls, Headers]:
+        """Read the controls in a request's headers; return them and the headers that go to the provider."""
+        own, kept = read_headers(headers)
+        if not self.door.dialects:
+            return own, kept
+        from askonce._core.dialects import read_foreign_headers  # programs without a gateway need not load it
+
+        foreign, kept = read_foreign_headers(kept)
+        controls = own.over(foreign)
+        if "helicone" in controls.dialects and controls.ttl is None:  # whose max-age is for how long to keep
+            controls = controls._replace(ttl=controls.max_age)
+        return controls, kept
+
+    def _read_fields(self, body: Body) -> Controls:
+        if not body.controls or not self.door.dialects:
+            return read_fields(body.controls)
+        from askonce._core.dialects import read_foreign_fields
+
+        return read_fields(body.controls).over(read_foreign_fields(body.controls))
+
     def _read_body(self, content_type: str, raw: bytes) -> Body:
         body = self._bodies.get((content_type, raw))
         if body is None:
-            body = read_body(content_type, raw)
+            body = read_body(content_type, raw, self._fields)
             if self.settings.normalize:
                 body = normalized(body, self.settings.normalize)
             self._bodies.put((content_type, raw), body, len(raw) + len(body.canonical) + 256)
@@ -388,7 +428,7 @@ class Cache:
         """Return what the provider gets of a request that is not looked at, or an error if none may be asked."""
         origin = f"{request.method} {request.host}{request.path}"
         try:
-            given, headers = read_headers(request.headers)
+            given, headers = self.read_headers(request.headers)
         except ControlError as error:
             self.meter.count("refused")
             self._report("refused", origin, str(error))
@@ -446,7 +486,7 @@ def _seed(named: str | None, asked: str | None) -> str | None:
 def _partition(controls: Controls) -> str:
     if controls.customer is None:
         return controls.partition or ""
-    customer = f"customer={controls.customer}"
+    customer = CUSTOMER + controls.customer
     return f"{controls.partition}/{customer}" if controls.partition else customer
 
 
@@ -464,7 +504,7 @@ def _credential(request: Request) -> str:
     credential = "\n".join(request.headers.get(name) or "" for name in names)
     if not credential.strip():
         credential = request.query
-    return "credential:" + hashlib.sha256(credential.encode()).hexdigest()[:32]
+    return CREDENTIAL + hashlib.sha256(credential.encode()).hexdigest()[:32]
 
 
 def _print_line(line: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from askonce._core.coding import CODINGS
 from askonce._core.controls import Mode
 from askonce._core.decide import Forward, Refuse, Replay, Verdict
+from askonce._core.entry import Take
 from askonce._core.messages import Answer, Request
 from askonce._engine.cache import Cache, Call, Match
 from askonce._engine.flight import Flight, Host, Phase
@@ -39,11 +40,12 @@ class Nap(NamedTuple):
 
 
 class Played(NamedTuple):
-    """Give the caller this answer, in a rhythm scaled by `scale`."""
+    """Give the caller this answer, in a rhythm scaled by `scale`; `take` is where it is from, if recorded."""
 
     answer: Answer
     scale: float
     outcome: str
+    take: Take | None = None
 
 
 class Passed(NamedTuple):
@@ -53,10 +55,11 @@ class Passed(NamedTuple):
 
 
 class Leading(NamedTuple):
-    """Give the caller the upstream answer while recording it in this flight."""
+    """Give the caller the upstream answer while recording it in this flight, as the verdict says."""
 
     flight: Flight
     upstream: Any
+    verdict: Forward
 
 
 class Following(NamedTuple):
@@ -80,13 +83,22 @@ def course(
         call = cache.begin(request, match)
         if isinstance(call, Answer):
             return Played(call, 0.0, "refused")
+    except Exception as error:  # a fault of ours must not become the program's
+        warn_once(f"a request could not be understood and goes to the provider unrecorded: {error!r}")
+        return Passed((yield Ask(request)))
+    return (yield from run(cache, call, host, codings))
+
+
+def run(cache: Cache, call: Call, host: Host, codings: frozenset[str] = CODINGS) -> Generator[Need, Any, Outcome]:
+    """Run one call that has been read."""
+    try:
         turn = cache.turn(call)
         while cache.is_fetching(call):
             yield Nap(_LONGEST_NAP)
         verdict = cache.settle(call, turn)
-    except Exception as error:  # a fault of ours must not become the program's
-        warn_once(f"a request could not be understood and goes to the provider unrecorded: {error!r}")
-        return Passed((yield Ask(request)))
+    except Exception as error:
+        warn_once(f"a request could not be decided on and goes to the provider unrecorded: {error!r}")
+        return Passed((yield Ask(call.outgoing())))
     failures = 0
     while isinstance(verdict, Forward) and verdict.keep:
         # Whoever has waited twice for an answer that did not come does not wait a third time.
@@ -106,7 +118,7 @@ def course(
             failures += 2 if flight.phase in (Phase.WAITING, Phase.FLOWING) else 1
             verdict = cache.settle(call, turn)
     if isinstance(verdict, Replay):
-        return Played(cache.replay(call, *verdict), call.controls.delays or 0.0, "hit")
+        return Played(cache.replay(call, *verdict), call.controls.delays or 0.0, "hit", verdict.take)
     if isinstance(verdict, Refuse):
         return Played(cache.refuse(call, verdict), 0.0, "refused")
     cache.asked(call, verdict)
@@ -141,7 +153,7 @@ def _lead(
         flight.finish = partial(cache.keep, call, verdict, slot)
         with flight.claim:
             upstream = yield Ask(call.outgoing(codings))
-        return Leading(flight, upstream)
+        return Leading(flight, upstream, verdict)
 
 
 def _follow(cache: Cache, call: Call, flight: Flight) -> Generator[Need, Any, Following | None]:

@@ -48,11 +48,11 @@ def ask(
     """
     outcome = _run(cache, request, match, forward, patience, codings)
     match outcome:
-        case Played(answer, scale, name):
+        case Played(answer, scale, name, _):
             if scale:
                 time.sleep(head_pause(answer, scale))
             return Answered(answer.head, ReplayBody(answer, scale), name)
-        case Leading(flight, upstream):
+        case Leading(flight, upstream, _):
             with flight.aborted_on_error():
                 flight.begin(upstream.head, Source(flight, upstream))
             return Answered(upstream.head, SharedBody(flight, leads=True), "miss")
