@@ -22,7 +22,11 @@ def cli_page() -> str:
     sections = [_OPENING, _help(main, parent)]
     for name, command in main.commands.items():
         sections.append(f"## `askonce {name}`\n")
-        sections.append(_help(command, click.Context(command, info_name=name, parent=parent)))
+        context = click.Context(command, info_name=name, parent=parent)
+        sections.append(_help(command, context))
+        for inner, one in command.commands.items() if isinstance(command, click.Group) else ():
+            sections.append(f"### `askonce {name} {inner}`\n")
+            sections.append(_help(one, click.Context(one, info_name=inner, parent=context)))
     return "\n".join(sections)
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +20,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
+GATEWAY = "http://127.0.0.1:4141"
 WITH_EXAMPLES = [page for page in PAGES if _BLOCK.search(page.read_text(encoding="utf-8"))]
 
 
@@ -23,12 +28,43 @@ def _name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
+@contextmanager
+def gateway(provider: LocalProvider, folder: Path, *, wanted: bool) -> Iterator[str]:
+    """Serve a gateway in front of the provider, where an example speaks to one; give its address."""
+    if not wanted:
+        yield GATEWAY
+        return
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "askonce",
+        "serve",
+        "--port",
+        str(port),
+        "--store",
+        str(folder / "gateway.db"),
+    ]
+    with subprocess.Popen([*command, "--upstream", f"openai={provider.url}"], stderr=subprocess.PIPE) as server:
+        try:
+            for _ in range(500):
+                with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                    break
+                time.sleep(0.02)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait(10)
+
+
 @pytest.mark.parametrize("page", WITH_EXAMPLES, ids=_name)
 def test_examples_run(page: Path, tmp_path: Path) -> None:
     """The examples of a page, run in order as one program, do what it says."""
     program = tmp_path / "program.py"
-    program.write_text("\n".join(_BLOCK.findall(page.read_text(encoding="utf-8"))), encoding="utf-8")
-    with LocalProvider() as provider:
+    code = "\n".join(_BLOCK.findall(page.read_text(encoding="utf-8")))
+    with LocalProvider() as provider, gateway(provider, tmp_path, wanted=GATEWAY in code) as address:
+        program.write_text(code.replace(GATEWAY, address), encoding="utf-8")
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ASKONCE_")}
         environment |= {
             "OPENAI_API_KEY": "sk-docs",

@@ -28,6 +28,7 @@ RINGS: dict[str, set[str]] = {
     "_engine": _STORED,
     "exchange": _STORED | {"_engine"},
     "intercept": _STORED | {"_engine"},
+    "gateway": _STORED | {"_engine"},
     "session": _STORED | {"_engine", "intercept"},
     "notebook": _STORED | {"_engine", "session"},
     "bundle": _STORED | {"_engine", "intercept", "session", "_dropin", "openai", ""},
@@ -37,8 +38,15 @@ RINGS: dict[str, set[str]] = {
     "testing": set(),
     "_dropin": _STORED | {"_engine", "intercept", "session", "bundle"},
     "openai": _STORED | {"_engine", "session", "bundle", "_dropin"},
-    "cli": _STORED | {"_engine", "exchange", "intercept", "session", "bundle", "testing", ""},
+    "cli": _STORED | {"_engine", "exchange", "gateway", "intercept", "session", "bundle", "testing", ""},
     "__main__": {"cli"},
+}
+FOREIGN = {
+    "cli": {"click", "rich"},
+    "gateway": {"aiohttp", "jinja2", "prometheus_client", "uvicorn", "yarl"},
+    "prices": {"genai_prices"},
+    "_dropin": {"openai", "pydantic"},
+    "openai": {"openai"},
 }
 _IMPURE = {
     "asyncio", "concurrent", "datetime", "io", "multiprocessing", "os", "pathlib", "random", "secrets", "select",
@@ -94,17 +102,11 @@ def test_core_is_pure(module: Path) -> None:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_foreign_imports(module: Path) -> None:
-    """Only the command line imports what is not of the standard library, only the demo's program and the drop-in
-    any SDK.
+    """Only command line and gateway import what is not of the standard library, demo and drop-in alone SDKs.
 
     A file format's library is imported where its extra is named.
     """
-    allowed = {
-        "cli": {"click", "rich"},
-        "prices": {"genai_prices"},
-        "_dropin": {"openai", "pydantic"},
-        "openai": {"openai"},
-    }.get(ring(module), set())
+    allowed = set(FOREIGN.get(ring(module), ()))
     if module.name == "demo_program.py":
         allowed |= {"anthropic", "openai"}
     if ring(module) == "suite":

@@ -85,6 +85,8 @@ def read_settings(
     for name, text in environ.items():
         if name.startswith(_PREFIX):
             field = _FIELDS_BY_VARIABLE.get(name)
+            if name in HANDED_DOWN:
+                continue
             if field is None:
                 raise SettingsError(
                     f"{name}: there is no such variable. There are {', '.join(_FIELDS_BY_VARIABLE)}."
@@ -279,3 +281,17 @@ def network_variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]
 def variables() -> dict[str, str]:
     """Return the environment variables, each with the name of the argument that it is for."""
     return dict(_FIELDS_BY_VARIABLE)
+
+
+def read_variable(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the variable in which a user says that something is kept, or None where it is not set."""
+    return environ.get(name)
+
+
+HANDED_DOWN = frozenset({"ASKONCE_GATEWAY_PLAN"})
+"""Variables by which a process of ours tells its workers what they are to do; no settings."""
+
+
+def hand_down(name: str, value: str) -> None:
+    """Put a variable in the environment of the processes that this one starts."""
+    os.environ[name] = value

@@ -15,19 +15,31 @@ from askonce._core.messages import Answer, Chunk, Head, Headers
 _NAMES = {
     400: ("invalid_request_error", "INVALID_ARGUMENT"),
     401: ("authentication_error", "UNAUTHENTICATED"),
+    403: ("permission_error", "PERMISSION_DENIED"),
     404: ("not_found_error", "NOT_FOUND"),
+    413: ("request_too_large", "INVALID_ARGUMENT"),
+    502: ("api_error", "UNAVAILABLE"),
+    504: ("api_error", "DEADLINE_EXCEEDED"),
 }
-_REASONS = {400: b"Bad Request", 401: b"Unauthorized", 404: b"Not Found"}
+_REASONS = {
+    400: b"Bad Request",
+    401: b"Unauthorized",
+    403: b"Forbidden",
+    404: b"Not Found",
+    413: b"Content Too Large",
+    502: b"Bad Gateway",
+    504: b"Gateway Timeout",
+}
 
 
 def refusal(dialect: Dialect, status: int, message: str) -> Answer:
-    """Return an error answer with this status (400, 401 or 404) and message."""
+    """Return an error answer with this message and a status that is listed above; one from 500 may be retried."""
     body = json.dumps(_body(dialect, status, message), ensure_ascii=False).encode()
     headers = Headers(
         (
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
-            (b"x-should-retry", b"false"),
+            (b"x-should-retry", b"true" if status >= 500 else b"false"),
         )
     )
     return Answer(Head(status, headers, _REASONS[status]), 0.0, (Chunk(body, 0.0),))

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 import click
 
 from askonce import __version__
-from askonce.cli import demo, doctor, exchanging, handing, keeping, listing, tidying, using, why
+from askonce.cli import demo, doctor, exchanging, handing, keeping, listing, serving, tidying, using, why
 from askonce.errors import AskonceError, AskonceWarning
 
 __all__ = ["main"]
@@ -74,5 +74,7 @@ for _command in (
     exchanging.import_,
     exchanging.export,
     doctor.doctor,
+    serving.serve,
+    serving.keys,
 ):
     main.add_command(_command)

@@ -1,0 +1,98 @@
+"""The gateway under uvicorn: where it listens, and that it does not listen to others without keys."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from askonce.errors import SettingsError
+from askonce.gateway.app import Gateway, create_app
+from askonce.gateway.keys import Keys
+from askonce.gateway.settings import GatewaySettings, read_gateway_settings
+from askonce.settings import hand_down, read_variable
+
+_MOST_HEAD = 64 << 10
+_GRACE_SECONDS = 30  # for which streams in flight may go on when the gateway stops
+_PLAN = "ASKONCE_GATEWAY_PLAN"
+_CUT_OFF = "ASGI callable returned without completing response."
+
+
+def check_address(host: str, settings: GatewaySettings) -> GatewaySettings:
+    """Return the settings for this address.
+
+    Raises:
+        SettingsError: when others can reach it and there are no gateway keys.
+    """
+    if is_loopback(host):
+        return settings
+    if not Keys(settings.keys).all():
+        raise SettingsError(
+            f"{host} can be reached by others, and this gateway has no keys. Make one first: "
+            "askonce keys add NAME (--admin for the Logs page). Or listen on 127.0.0.1."
+        )
+    return settings._replace(needs_keys=True)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def options(host: str, port: int, settings: GatewaySettings) -> dict[str, Any]:
+    """Return how uvicorn is to serve the gateway."""
+    return {
+        "host": host,
+        "port": port,
+        "http": "httptools",
+        "ws": "none",
+        "log_level": "warning",
+        "access_log": False,
+        "server_header": False,
+        "date_header": False,
+        "proxy_headers": False,
+        "timeout_keep_alive": 75,
+        "timeout_graceful_shutdown": _GRACE_SECONDS,
+        "backlog": 2048,
+    }
+
+
+def serve(host: str, port: int, workers: int, file: Path | None, arguments: dict[str, Any]) -> None:
+    """Serve until a signal ends it."""
+    try:
+        import uvicorn
+    except ImportError:
+        raise SettingsError("askonce serve needs uvicorn. Run: pip install 'askonce[gateway]'") from None
+    settings = check_address(host, read_gateway_settings(file, **arguments))
+    quieten()
+    if workers == 1:
+        uvicorn.run(create_app(settings), **options(host, port, settings))
+        return
+    plan = {"host": host, "file": None if file is None else str(file), "arguments": arguments}
+    hand_down(_PLAN, json.dumps(plan))
+    uvicorn.run("askonce.gateway.server:worker", factory=True, workers=workers, **options(host, port, settings))
+
+
+def worker() -> Gateway:
+    """Return the application of one of several worker processes, by what `serve` has handed down."""
+    plan = json.loads(read_variable(_PLAN) or "{}")
+    file = plan["file"]
+    settings = read_gateway_settings(Path(file) if file else None, **plan["arguments"])
+    quieten()
+    return create_app(check_address(plan["host"], settings))
+
+
+def quieten() -> None:
+    """Let an answer that a provider cut off, and that is passed on so, be no error of the server's."""
+    logging.getLogger("uvicorn.error").addFilter(_is_no_cut)
+
+
+def _is_no_cut(record: logging.LogRecord) -> bool:
+    return record.getMessage() != _CUT_OFF
