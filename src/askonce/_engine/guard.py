@@ -59,6 +59,11 @@ class Guard:
         self._reading = _Pause("Until then calls go to the provider.")
         self._writing = _Pause("Until then answers are not recorded.")
 
+    @property
+    def is_well(self) -> bool:
+        """Whether the storage could do what was last asked of it."""
+        return not (self._reading.seconds or self._writing.seconds)
+
     def takes(self, key: Key) -> Sequence[Take]:
         return self._try(self._reading, (), self.storage.takes, key)
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from askonce._engine.cache import Cache, Door
 from askonce.errors import SettingsError
+from askonce.gateway.desk import Desk
+from askonce.gateway.journal import Journal
 from askonce.gateway.keys import Keys
 from askonce.gateway.proxy import Proxy, Receive, Scope, Send
 from askonce.gateway.settings import GatewaySettings, read_gateway_settings
@@ -23,7 +25,9 @@ class Gateway:
         self.cache = Cache(settings.cache, door=Door(opt_in=not settings.cache_enabled, dialects=True))
         self.cache.guard.open()
         self.keys = Keys(settings.keys)
-        self.proxy = Proxy(settings, self.cache, self.keys, lambda call: None)
+        self.journal = Journal(settings.journal, keep=settings.keep_calls, most=settings.max_journal)
+        self.proxy = Proxy(settings, self.cache, self.keys, self.journal.note)
+        self.desk = Desk(self.cache, self.keys, self.journal, needs_keys=settings.needs_keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
@@ -38,6 +42,8 @@ class Gateway:
         target = _target(scope)
         if _wants_socket(scope):
             await _say(send, 501, _NO_SOCKETS)
+        elif target.partition("?")[0] == "/askonce" or target.startswith("/askonce/"):
+            await self.desk(scope, receive, send, target, self.proxy.in_flight)
         else:
             await self.proxy(scope, receive, send, target)
 
@@ -54,6 +60,7 @@ class Gateway:
     async def aclose(self) -> None:
         """Write what is pending, and close connections and the store."""
         await self.proxy.close()
+        self.journal.close()
         self.cache.close()
 
 

@@ -28,6 +28,7 @@ from askonce.gateway.heads import GATEWAY_KEY, for_client, for_upstream, forward
 from askonce.gateway.keys import Keys
 from askonce.gateway.settings import GatewaySettings
 from askonce.gateway.upstreams import Upstream, Way, find_way
+from askonce.gateway.visits import is_from_here
 from askonce.notices import warn_once
 
 Scope = dict[str, Any]
@@ -82,9 +83,9 @@ class Proxy:
         try:
             await Exchange(self, call, scope, receive, send).run(target)
         finally:
-            self.in_flight -= 1
             call.ended()
             self._note(call)
+            self.in_flight -= 1
 
 
 class Exchange:
@@ -114,7 +115,7 @@ class Exchange:
         dialect = _DIALECTS.get(way.upstream.name, Dialect.OPENAI)
         trouble = self._admit(way.upstream, target)
         if trouble:
-            await self._refuse(dialect, 401, trouble)
+            await self._refuse(dialect, *trouble)
             return
         headers = for_upstream(self.sent, _host(way.upstream))
         origin = (self.call.method, way.upstream.scheme, way.upstream.host, way.upstream.port, way.target)
@@ -134,23 +135,25 @@ class Exchange:
         request = Request(*origin, headers, body)
         await self._while_there(self._ask(way.upstream, match, request), match.route.dialect)
 
-    def _admit(self, upstream: Upstream, target: str) -> str:
-        """Say why this client is not to be served, if so."""
+    def _admit(self, upstream: Upstream, target: str) -> tuple[int, str] | None:
+        """Say why this client is not to be served, if so, with the status that says it."""
         settings, keys = self.proxy.settings, self.proxy.keys
         if not (settings.needs_keys or keys.all()):
-            return ""
+            if upstream.key is not None and not is_from_here(self.sent):
+                return 403, "A page of another site may not spend the key that this gateway holds."
+            return None
         own = self.sent.get(GATEWAY_KEY)
         texts = shown(self.sent, target.partition("?")[2])
         key = keys.find(texts[:1] if own else texts)
         if key is None:
-            return "This gateway wants one of its keys. Ask who runs it; `askonce keys add NAME` makes one."
+            return 401, "This gateway wants one of its keys. Ask who runs it; `askonce keys add NAME` makes one."
         if own is None and upstream.key is None:
-            return (
+            return 401, (
                 f"The gateway holds no key for {upstream.name}. Send your own key for it as usual, and the "
                 "gateway's in the header x-askonce-key."
             )
         self.call.customer = key.name
-        return ""
+        return None
 
     async def _read_body(self, most: int) -> bytes | None:
         """Return the request's body, or None when it is too long."""

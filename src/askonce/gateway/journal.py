@@ -1,0 +1,376 @@
+"""What passed through the gateway: a line a call, sums an hour, in an SQLite file beside the store.
+
+Calls are noted in memory and written by a thread, in batches: no request waits for it. Sums are kept while
+writing, so that no page adds up a million lines.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from askonce._core.messages import Usage
+from askonce._core.transcript import asked, gist
+from askonce.gateway.calls import Call
+from askonce.notices import warn_once
+from askonce.prices import price
+
+HOUR = 3600
+_SCHEMA = 1
+_BATCH_SECONDS = 0.2
+_MOST_PENDING = 50_000
+_TIDY_SECONDS = 60.0
+_GIST = 300
+OUTCOMES = ("hit", "shared", "miss", "bypass", "refused", "error")
+BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 600.0)
+"""Upper bounds, in seconds, of the classes in which latencies are counted."""
+
+_TABLES = """
+CREATE TABLE calls(
+    id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, outcome TEXT NOT NULL, status INTEGER NOT NULL,
+    upstream TEXT NOT NULL, provider TEXT NOT NULL, kind TEXT NOT NULL, model TEXT NOT NULL,
+    customer TEXT NOT NULL, method TEXT NOT NULL, path TEXT NOT NULL, key BLOB,
+    seconds REAL NOT NULL, first REAL, size INTEGER NOT NULL,
+    input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
+    cost REAL, saved REAL, saved_seconds REAL NOT NULL, gist TEXT NOT NULL, why TEXT NOT NULL);
+CREATE INDEX calls_by_time ON calls(at);
+CREATE INDEX calls_by_outcome ON calls(outcome, id);
+CREATE INDEX calls_by_customer ON calls(customer, id);
+CREATE INDEX calls_by_model ON calls(model, id);
+CREATE INDEX calls_by_provider ON calls(provider, id);
+CREATE INDEX calls_by_status ON calls(status, id);
+CREATE TABLE hours(
+    hour INTEGER NOT NULL, outcome TEXT NOT NULL, calls INTEGER NOT NULL, input_tokens INTEGER NOT NULL,
+    output_tokens INTEGER NOT NULL, seconds REAL NOT NULL, saved_seconds REAL NOT NULL, cost REAL NOT NULL,
+    saved REAL NOT NULL, PRIMARY KEY(hour, outcome)) WITHOUT ROWID;
+CREATE TABLE latencies(
+    hour INTEGER NOT NULL, outcome TEXT NOT NULL, bucket INTEGER NOT NULL, calls INTEGER NOT NULL,
+    PRIMARY KEY(hour, outcome, bucket)) WITHOUT ROWID;
+"""
+_COLUMNS = (
+    "at", "outcome", "status", "upstream", "provider", "kind", "model", "customer", "method", "path", "key",
+    "seconds", "first", "size", "input_tokens", "output_tokens", "cached_tokens", "cost", "saved", "saved_seconds",
+    "gist", "why",
+)  # fmt: skip
+_INSERT = f"INSERT INTO calls({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+_SUM = (
+    "INSERT INTO hours VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET calls = calls + excluded.calls,"
+    " input_tokens = input_tokens + excluded.input_tokens, output_tokens = output_tokens + excluded.output_tokens,"
+    " seconds = seconds + excluded.seconds, saved_seconds = saved_seconds + excluded.saved_seconds,"
+    " cost = cost + excluded.cost, saved = saved + excluded.saved"
+)
+_COUNT = "INSERT INTO latencies VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET calls = calls + 1"
+
+
+class Line(NamedTuple):
+    """One call, as it was written. Times are in seconds, money in US dollars; no question, no `key`."""
+
+    id: int
+    at: float
+    outcome: str
+    status: int
+    upstream: str
+    provider: str
+    kind: str
+    model: str
+    customer: str
+    method: str
+    path: str
+    key: str
+    seconds: float
+    first: float | None
+    size: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    cost: float | None
+    saved: float | None
+    saved_seconds: float
+    gist: str
+    why: str
+
+
+class CallFilter(NamedTuple):
+    """Which calls; None (or empty) leaves a field open.
+
+    `model` and `text` match anywhere, without regard to case; `since` and `until` are Unix seconds.
+    """
+
+    outcome: str | None = None
+    customer: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    status: int | None = None
+    since: float | None = None
+    until: float | None = None
+    text: str | None = None
+
+
+class HourSum(NamedTuple):
+    """What the calls of an hour (Unix time) with one outcome come to."""
+
+    hour: int
+    outcome: str
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    seconds: float
+    saved_seconds: float
+    cost: float
+    saved: float
+
+
+class Journal:
+    """Write calls, and read them again. `keep` is in seconds, `most` in bytes."""
+
+    def __init__(self, path: Path | None, *, keep: float, most: int) -> None:
+        self.path = path
+        self.trouble = ""
+        """Why the last batch could not be written, if it could not."""
+        self.lost = 0
+        """Calls that could not be written."""
+        self._keep = keep
+        self._most = most
+        self._pending: deque[Call] = deque()
+        self._lock = threading.RLock()
+        self._db: sqlite3.Connection | None = None
+        self._due = threading.Event()
+        self._is_closing = False
+        self._tidied = 0.0
+        self._writer: threading.Thread | None = None
+
+    # --- Writing ------------------------------------------------------------------------------------------
+
+    def note(self, call: Call) -> None:
+        """Have a call written soon."""
+        if len(self._pending) >= _MOST_PENDING:
+            self.lost += 1
+            return
+        self._pending.append(call)
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._write_on, name="askonce-journal", daemon=True)
+            self._writer.start()
+        if not self._due.is_set():
+            self._due.set()
+
+    def _write_on(self) -> None:
+        while not self._is_closing:
+            self._due.wait()
+            if not self._is_closing:
+                time.sleep(_BATCH_SECONDS)
+            self._due.clear()
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is pending."""
+        with self._lock:
+            calls = [self._pending.popleft() for _ in range(len(self._pending))]
+            if not calls:
+                return
+            try:
+                self._write(calls)
+            except (sqlite3.Error, OSError) as error:
+                self.lost += len(calls)
+                self.trouble = f"{self.path} could not be written: {error}"
+                warn_once(f"the journal cannot be used: {self.trouble}")
+                with suppress(sqlite3.Error):
+                    self._open().execute("ROLLBACK")
+            else:
+                self.trouble = ""
+
+    def _write(self, calls: Sequence[Call]) -> None:
+        db = self._open()
+        db.execute("BEGIN IMMEDIATE")
+        for call in calls:
+            row = _row(call)
+            values = dict(zip(_COLUMNS, row, strict=True))
+            if not call.omit:
+                db.execute(_INSERT, row)
+            hour = int(call.at) // HOUR * HOUR
+            sums = (values["input_tokens"], values["output_tokens"], values["seconds"], values["saved_seconds"])
+            db.execute(_SUM, (hour, call.outcome, 1, *sums, values["cost"] or 0.0, values["saved"] or 0.0))
+            bucket = next((i for i, bound in enumerate(BUCKETS) if call.seconds <= bound), len(BUCKETS))
+            db.execute(_COUNT, (hour, call.outcome, bucket))
+        db.execute("COMMIT")
+        if time.monotonic() - self._tidied > _TIDY_SECONDS:
+            self._tidied = time.monotonic()
+            self._tidy(db)
+
+    def _tidy(self, db: sqlite3.Connection) -> None:
+        """Forget lines that are too old, and of too large a file the oldest."""
+        db.execute("DELETE FROM calls WHERE at < ?", (time.time() - self._keep,))
+        pages, free, size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in _PAGES)
+        if (pages - free) * size > self._most:
+            first, last = db.execute("SELECT ifnull(min(id), 0), ifnull(max(id), 0) FROM calls").fetchone()
+            db.execute("DELETE FROM calls WHERE id < ?", (first + (last - first) // 10,))
+
+    def _open(self) -> sqlite3.Connection:
+        if self._db is None:
+            if self.path is not None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            db = sqlite3.connect(
+                self.path or ":memory:", isolation_level=None, check_same_thread=False, timeout=5.0
+            )
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
+            db.execute("BEGIN IMMEDIATE")
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:
+                for statement in _TABLES.split(";\n"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {_SCHEMA}")
+            db.execute("COMMIT")
+            if version > _SCHEMA:
+                db.close()
+                raise sqlite3.DatabaseError("it was made by a newer askonce")
+            self._db = db
+        return self._db
+
+    def close(self) -> None:
+        """Write what is pending and close the file."""
+        self._is_closing = True
+        self._due.set()
+        if self._writer is not None:
+            self._writer.join(5)
+        self.flush()
+        with self._lock:
+            if self._db is not None:
+                self._db.close()
+                self._db = None
+
+    # --- Reading ------------------------------------------------------------------------------------------
+
+    def _read(self, read: Callable[[sqlite3.Connection], Any], otherwise: Any) -> Any:
+        self.flush()
+        with self._lock:
+            try:
+                return read(self._open())
+            except (sqlite3.Error, OSError) as error:
+                self.trouble = f"{self.path} could not be read: {error}"
+                return otherwise
+
+    def lines(
+        self,
+        where: CallFilter = CallFilter(),  # noqa: B008 (immutable)
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        limit: int = 50,
+    ) -> list[Line]:
+        """Return calls, the latest first; `before` and `after` are ids between which they lie."""
+        conditions, values = ["1"], list[Any]()
+        for name, value in (
+            ("outcome", where.outcome),
+            ("customer", where.customer),
+            ("provider", where.provider),
+        ):
+            if value:
+                conditions.append(f"{name} = ?")
+                values.append(value)
+        for condition, limit_value in (
+            ("status = ?", where.status),
+            ("at >= ?", where.since),
+            ("at < ?", where.until),
+            ("id < ?", before),
+            ("id > ?", after),
+        ):
+            if limit_value is not None:
+                conditions.append(condition)
+                values.append(limit_value)
+        for text, names in ((where.model, ("model",)), (where.text, ("gist", "customer", "model"))):
+            if text:
+                conditions.append("(" + " OR ".join(f"{name} LIKE ? ESCAPE '\\'" for name in names) + ")")
+                values += [_like(text)] * len(names)
+        columns = ", ".join(("id", *_COLUMNS))
+        sql = f"SELECT {columns} FROM calls WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?"  # noqa: S608
+        rows = self._read(lambda db: db.execute(sql, (*values, limit)).fetchall(), [])
+        return [_line(row) for row in rows]
+
+    def line(self, number: int) -> Line | None:
+        """Return one call."""
+        columns = ", ".join(("id", *_COLUMNS))
+        sql = f"SELECT {columns} FROM calls WHERE id = ?"  # noqa: S608
+        row = self._read(lambda db: db.execute(sql, (number,)).fetchone(), None)
+        return None if row is None else _line(row)
+
+    def hours(self, since: float = 0.0) -> list[HourSum]:
+        """Return the sums of the hours since then, in order of time."""
+        sql = "SELECT * FROM hours WHERE hour >= ? ORDER BY hour"
+        return [HourSum(*row) for row in self._read(lambda db: db.execute(sql, (since - HOUR,)).fetchall(), [])]
+
+    def latencies(self, since: float = 0.0) -> list[tuple[int, str, int, int]]:
+        """Return hour, outcome, class and count of latencies since then."""
+        sql = "SELECT * FROM latencies WHERE hour >= ? ORDER BY hour"
+        rows: list[tuple[int, str, int, int]]
+        rows = self._read(lambda db: db.execute(sql, (since - HOUR,)).fetchall(), [])
+        return rows
+
+    def names(self, column: str, most: int = 100) -> list[str]:
+        """Return the values of `provider`, `model` or `customer` that there are."""
+        if column not in ("provider", "model", "customer"):
+            raise ValueError(column)
+        # Hops from value to value through the index: no scan of a million lines.
+        sql = (
+            f"WITH RECURSIVE v(x) AS (SELECT min({column}) FROM calls UNION ALL"  # noqa: S608
+            f" SELECT (SELECT min({column}) FROM calls WHERE {column} > x) FROM v WHERE x IS NOT NULL LIMIT ?)"
+            " SELECT x FROM v WHERE x IS NOT NULL AND x != ''"
+        )
+        return [row[0] for row in self._read(lambda db: db.execute(sql, (most,)).fetchall(), [])]
+
+
+_PAGES = ("page_count", "freelist_count", "page_size")
+
+
+def _like(text: str) -> str:
+    for special in "\\%_":
+        text = text.replace(special, "\\" + special)
+    return f"%{text}%"
+
+
+def _line(row: Iterable[Any]) -> Line:
+    values = list(row)
+    values[11] = values[11].hex() if values[11] else ""
+    return Line(*values)
+
+
+def _row(call: Call) -> tuple[Any, ...]:
+    question = call.question
+    answer = call.take.answer if call.take is not None else call.answer
+    usage = Usage() if answer is None else answer.usage
+    provider = question.provider if question is not None else call.upstream
+    saves = call.outcome in ("hit", "shared")
+    worth = price(provider, question.model, usage, call.at) if question is not None else None
+    text = ""
+    if question is not None and not call.omit:
+        text = gist(asked(question))[:_GIST]
+    return (
+        call.at,
+        call.outcome,
+        call.status,
+        call.upstream,
+        provider,
+        "" if question is None else question.kind,
+        "" if question is None else question.model,
+        call.customer,
+        call.method,
+        call.path,
+        None if question is None else question.key,
+        call.seconds,
+        call.first,
+        call.size,
+        usage.input_tokens,
+        usage.output_tokens,
+        usage[2],
+        None if saves else worth,
+        worth if saves else None,
+        answer.seconds if saves and answer is not None else 0.0,
+        text,
+        call.why,
+    )
