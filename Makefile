@@ -3,13 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo test sdks check format bench docs clean
+.PHONY: help demo demo-gateway test sdks check format bench docs clean
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: .venv/demo ## Record, then replay, real SDK calls against a local provider (no key, no network)
 	@$(BIN)/askonce demo
+
+demo-gateway: .venv/gateway ## Serve a gateway with real calls in it, and look at its Logs page
+	@$(BIN)/askonce demo-gateway
 
 test: .venv/test ## Run all tests
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
@@ -44,6 +47,10 @@ clean: ## Remove what the targets made
 
 .venv/demo: .venv/pip pyproject.toml
 	$(PIP) install --editable . --group demo
+	@touch $@
+
+.venv/gateway: .venv/demo
+	$(PIP) install --group gateway
 	@touch $@
 
 .venv/test: .venv/demo pyproject.toml

@@ -107,8 +107,8 @@ def test_foreign_imports(module: Path) -> None:
     A file format's library is imported where its extra is named.
     """
     allowed = set(FOREIGN.get(ring(module), ()))
-    if module.name == "demo_program.py":
-        allowed |= {"anthropic", "openai"}
+    if module.name in ("demo_program.py", "gateway_demo.py"):
+        allowed |= {"anthropic", "openai", "uvicorn"}
     if ring(module) == "suite":
         allowed |= {"pytest"}
     allowed |= {"plain_yaml.py": {"yaml"}, "table.py": {"pyarrow"}}.get(module.name, set())

@@ -10,7 +10,19 @@ from typing import Any, TextIO
 import click
 
 from askonce import __version__
-from askonce.cli import demo, doctor, exchanging, handing, keeping, listing, serving, tidying, using, why
+from askonce.cli import (
+    demo,
+    doctor,
+    exchanging,
+    gateway_demo,
+    handing,
+    keeping,
+    listing,
+    serving,
+    tidying,
+    using,
+    why,
+)
 from askonce.errors import AskonceError, AskonceWarning
 
 __all__ = ["main"]
@@ -75,6 +87,7 @@ for _command in (
     exchanging.export,
     doctor.doctor,
     serving.serve,
+    gateway_demo.demo_gateway,
     serving.keys,
 ):
     main.add_command(_command)
