@@ -12,7 +12,7 @@ demo: .venv/demo ## Record, then replay, real SDK calls against a local provider
 	@$(BIN)/askonce demo
 
 demo-gateway: .venv/gateway ## Serve a gateway with real calls in it, and look at its Logs page
-	@$(BIN)/askonce demo-gateway
+	@$(BIN)/askonce demo --gateway
 
 test: .venv/test ## Run all tests
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)

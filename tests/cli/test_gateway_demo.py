@@ -1,4 +1,4 @@
-"""`askonce demo-gateway`: real calls, and the address of a page."""
+"""`askonce demo --gateway`: real calls, and the address of a page."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from askonce.cli import gateway_demo
 from tests.cli.conftest import Run
 
 
-def test_demo_gateway(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_gateway(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The SDKs call through it, what was asked before is answered by it, and it says where its page is."""
     monkeypatch.setattr(gateway_demo, "_LATENCY", 0.01)
     monkeypatch.setattr(gateway_demo, "_PACE", 0.0)
-    result = run("demo-gateway", "--port", "0", "--no-stay")
-    assert result.exit_code == 0, result.stderr
-    assert "18 calls through the SDKs" in result.stdout
-    assert "11 answered by the gateway, 6 by the provider, 1 past the cache" in result.stdout
-    assert "/askonce/" in result.stdout
+    gateway_demo.run_gateway(0, stay=False)
+    said = capsys.readouterr().out
+    assert "18 calls through the SDKs" in said
+    assert "11 answered by the gateway, 6 by the provider, 1 past the cache" in said
+    assert "/askonce/" in said
 
 
 def test_keys(run: Run) -> None:

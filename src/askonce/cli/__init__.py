@@ -14,7 +14,6 @@ from askonce.cli import (
     demo,
     doctor,
     exchanging,
-    gateway_demo,
     handing,
     keeping,
     listing,
@@ -87,7 +86,6 @@ for _command in (
     exchanging.export,
     doctor.doctor,
     serving.serve,
-    gateway_demo.demo_gateway,
     serving.keys,
 ):
     main.add_command(_command)

@@ -47,14 +47,20 @@ class _Call:
 
 @click.command()
 @click.option("--keep", metavar="PATH", type=click.Path(path_type=Path), help="Keep the store at PATH.")
+@click.option("--gateway", is_flag=True, help="Serve a gateway with real calls in it, and name its page.")
 @json_option
-def demo(*, keep: Path | None, as_json: bool) -> None:
+def demo(*, keep: Path | None, gateway: bool, as_json: bool) -> None:
     """Run a real program twice, and compare.
 
     It calls the SDKs of OpenAI and Anthropic, which ask a small provider on this machine. The second time that
     provider is switched off. Needs no key and no network.
     """
     _need_sdks()
+    if gateway:
+        from askonce.cli.gateway_demo import run_gateway
+
+        run_gateway(4141)
+        return
     if keep is not None and keep.exists():
         raise click.ClickException(f"{keep} exists already. Name a file that does not.")
     from askonce.testing import LocalProvider

@@ -1,4 +1,4 @@
-"""`askonce demo-gateway`: a gateway with real calls in it, and the address of its page."""
+"""`askonce demo --gateway`: a gateway with real calls in it, and the address of its page."""
 
 from __future__ import annotations
 
@@ -34,18 +34,10 @@ _CALLS = (
 )
 
 
-@click.command("demo-gateway")
-@click.option("--port", type=click.IntRange(0, 65535), default=4141, show_default=True, help="Where it listens.")
-@click.option("--stay/--no-stay", default=True, help="Whether it stays until Ctrl-C; it does.")
-def demo_gateway(*, port: int, stay: bool) -> None:
-    """Serve a gateway with real calls in it, and look at its Logs page.
-
-    The OpenAI and Anthropic SDKs call through it; a small provider on this machine answers. Needs no key and no
-    network.
-    """
-    missing = [name for name in ("openai", "anthropic") if find_spec(name) is None]
-    if missing:
-        raise click.ClickException(f"The demo calls real SDKs. Install them: pip install {' '.join(missing)}")
+def run_gateway(port: int, *, stay: bool = True) -> None:
+    """Serve a gateway, call the SDKs of OpenAI and Anthropic through it, and say where its page is."""
+    if find_spec("uvicorn") is None:
+        raise click.ClickException("The gateway is an extra. Run: pip install 'askonce[gateway]'")
     from askonce.testing import LocalProvider
 
     with (

@@ -47,7 +47,7 @@ def _upstreams(context: click.Context, parameter: click.Parameter, given: tuple[
     help="Whether a provider must have accepted a caller's key before the store answers it; on.",
 )
 def serve(*, host: str, port: int, workers: int, store: str | None, config: Path | None, **arguments: Any) -> None:
-    """Serve the cache to programs in any language, by their base URL."""
+    """Serve the cache behind a base URL, to any language."""
     from askonce.gateway.server import serve as run
 
     if workers == 1 and port:
@@ -58,7 +58,7 @@ def serve(*, host: str, port: int, workers: int, store: str | None, config: Path
 
 @click.group()
 def keys() -> None:
-    """Make, list and revoke the keys of a gateway that others can reach."""
+    """Make, list and revoke the keys of a gateway."""
 
 
 def _file(store: str | None) -> Any:

@@ -34,7 +34,7 @@ def draw(points: Sequence[Point], span: str) -> list[Chart]:
             "Saved",
             f"≈ {dollars_text(money)}",
             (("money", "dollars"), ("time", "seconds of waiting")),
-            _lines(points, span, (("money", lambda p: p.saved), ("time", lambda p: p.saved_seconds)), own=True),
+            _savings(points, span),
         ),
         Chart(
             "Latency, p50 and p95",
@@ -49,14 +49,13 @@ def draw(points: Sequence[Point], span: str) -> list[Chart]:
                     ("miss", lambda p: p.miss_p50),
                     ("miss faint", lambda p: p.miss_p95),
                 ),
-                own=False,
             ),
         ),
     ]
 
 
 def _frame(content: str, points: Sequence[Point], span: str, label: str, most: str = "") -> str:
-    form = "%H:%M" if span in ("1h", "24h") else "%d %b"
+    form = "%H:%M" if span == "24h" else "%d %b"
     marks = f'<text x="0" y="{_TOP + 10:.0f}">{escape(most)}</text>' if most else ""
     if points:
         for index, anchor in ((0, "start"), (len(points) // 2, "middle"), (len(points) - 1, "end")):
@@ -69,6 +68,25 @@ def _frame(content: str, points: Sequence[Point], span: str, label: str, most: s
     )
     box = f'viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}"'
     return f'<svg {box} role="img" aria-label="{escape(label)}">{grid}{content}{marks}</svg>'
+
+
+def _savings(points: Sequence[Point], span: str) -> str:
+    """Draw money as bars and time as a line, each on its own scale."""
+    most = max((p.saved for p in points), default=0.0) or 1.0
+    longest = max((p.saved_seconds for p in points), default=0.0) or 1.0
+    step = WIDTH / max(len(points), 1)
+    bars, run = [], []
+    for i, point in enumerate(points):
+        height = (_BOTTOM - _TOP) * point.saved / most
+        run.append(f"{(i + 0.5) * step:.1f},{_BOTTOM - (_BOTTOM - _TOP) * point.saved_seconds / longest:.1f}")
+        if point.saved:
+            title = escape(f"{dollars_text(point.saved)}, {point.saved_seconds:.1f} s")
+            bars.append(
+                f'<rect class="money" x="{i * step + step * 0.14:.1f}" y="{_BOTTOM - height:.1f}" '
+                f'width="{step * 0.72:.1f}" height="{height:.1f}" rx="1"><title>{title}</title></rect>'
+            )
+    line = f'<polyline class="time" points="{" ".join(run)}"/>'
+    return _frame("".join(bars) + line, points, span, "Money and time saved")
 
 
 def _bars(points: Sequence[Point], span: str) -> str:
@@ -89,18 +107,17 @@ def _bars(points: Sequence[Point], span: str) -> str:
     return _frame("".join(bars), points, span, "Hits and misses over time", f"{most:,}")
 
 
-def _lines(points: Sequence[Point], span: str, curves: Sequence[tuple[str, Any]], *, own: bool) -> str:
-    """Draw curves on one scale, or each on its `own`."""
+def _lines(points: Sequence[Point], span: str, curves: Sequence[tuple[str, Any]]) -> str:
+    """Draw curves on one scale; where a value is missing, a curve is interrupted."""
     drawn = []
     values = [[read(point) for point in points] for _, read in curves]
-    common = max((v for row in values for v in row if v is not None), default=0.0)
-    step = WIDTH / max(len(points) - 1, 1)
+    most = max((v for row in values for v in row if v is not None), default=0.0)
+    step = WIDTH / max(len(points), 1)
     for (name, _), row in zip(curves, values, strict=True):
-        most = (max((v for v in row if v is not None), default=0.0) if own else common) or 1.0
         run: list[str] = []
         for i, value in enumerate([*row, None]):
             if value is not None:
-                run.append(f"{i * step:.1f},{_BOTTOM - (_BOTTOM - _TOP) * value / most:.1f}")
+                run.append(f"{(i + 0.5) * step:.1f},{_BOTTOM - (_BOTTOM - _TOP) * value / most:.1f}")
                 continue
             if len(run) == 1:
                 x, y = run[0].split(",")
@@ -108,5 +125,4 @@ def _lines(points: Sequence[Point], span: str, curves: Sequence[tuple[str, Any]]
             elif run:
                 drawn.append(f'<polyline class="{name}" points="{" ".join(run)}"/>')
             run = []
-    top = "" if own or not common else f"{common:g} s"
-    return _frame("".join(drawn), points, span, "Over time", top)
+    return _frame("".join(drawn), points, span, "Latencies over time", f"{most:g} s" if most else "")

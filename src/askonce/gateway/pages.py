@@ -21,7 +21,7 @@ from askonce.storage import Storage
 
 _ROWS = 50
 _MOST_SHOWN = 200_000  # characters of a raw body
-_SPANS = {"1h": 3600.0, "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY}
+_SPANS = {"24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY}
 
 
 class Pages:
