@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from askonce.errors import SettingsError
-from askonce.gateway.upstreams import Upstream, known_upstreams
+from askonce.gateway.upstreams import Secret, Upstream, known_upstreams
 from askonce.settings import Settings, read_duration, read_settings, read_variable
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -56,7 +56,8 @@ def read_gateway_settings(
     given = _read_file(file) if file is not None else {}
     tables = {**_table(given.pop("upstreams", {}), "upstreams"), **(upstreams or {})}
     chosen = {name: value for name, value in (*given.items(), *arguments.items()) if value is not None}
-    cache = {"store": store or chosen.pop("store", None), "ttl": chosen.pop("ttl", None)}
+    cache = {"store": chosen.pop("store", None), "ttl": chosen.pop("ttl", None)}
+    cache["store"] = store or cache["store"]
     for name in ("mode", "partition", "max_size", "memory", "debug"):
         cache[name] = chosen.pop(name, None)
     values: dict[str, Any] = {}
@@ -124,7 +125,7 @@ def _checked(name: str, url: str) -> str:
     return url.rstrip("/")
 
 
-def _read_key(name: str, table: Mapping[str, Any]) -> str | None:
+def _read_key(name: str, table: Mapping[str, Any]) -> Secret | None:
     if "key_file" in table:
         try:
             key: str | None = Path(str(table["key_file"])).expanduser().read_text(encoding="utf-8").strip()
@@ -140,7 +141,7 @@ def _read_key(name: str, table: Mapping[str, Any]) -> str | None:
         return None
     if not key or not key.isascii() or not key.isprintable():
         raise SettingsError(f"upstreams.{name}: its key is empty, or not one line of ASCII.")
-    return key
+    return Secret(key)
 
 
 def _flag(value: Any, name: str) -> bool:

@@ -16,6 +16,15 @@ _OWN_API = frozenset({"ollama", "openrouter"})  # where /api/… is the provider
 _AT_127 = frozenset({"ollama"})  # whose client asks for 127.0.0.1; the others' users write localhost
 
 
+class Secret(str):
+    """A text that is not shown where a value that holds it is described."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'…'"
+
+
 class Upstream(NamedTuple):
     """A provider that requests can be sent to.
 
@@ -29,11 +38,11 @@ class Upstream(NamedTuple):
     host: str
     port: int | None
     prefix: str
-    key: str | None = None
+    key: Secret | None = None
     domain: Domain | None = None
 
     @classmethod
-    def at(cls, name: str, url: str, key: str | None = None) -> Upstream:
+    def at(cls, name: str, url: str, key: Secret | None = None) -> Upstream:
         """Return the upstream at a URL."""
         parts = urlsplit(url)
         host = parts.hostname or ""
