@@ -239,6 +239,17 @@ def test_gateway_keys(start: Start, provider: LocalProvider, tmp_path: Path) -> 
     assert not any(key in (v or "") for one in provider.received for _, v in one.headers)
 
 
+def test_damaged_keys(gateway: Running, provider: LocalProvider) -> None:
+    """A file of keys that cannot be read lets nobody in; it does not open the gateway."""
+    assert gateway.app.keys.path is not None
+    gateway.app.keys.path.write_text("{")
+    gateway.app.keys._look_again = 0.0
+    for _ in range(3):
+        answer = gateway.post(chat())
+        assert (503, True) == (answer.status_code, "keys cannot be read" in answer.text)
+    assert [] == provider.received
+
+
 def test_others_need_keys(store: Path) -> None:
     """A gateway that others can reach does not start without keys."""
     from askonce.gateway.server import check_address

@@ -11,6 +11,7 @@ from askonce.gateway.journal import Journal
 from askonce.gateway.keys import Keys
 from askonce.gateway.proxy import Proxy, Receive, Scope, Send
 from askonce.gateway.settings import GatewaySettings, read_gateway_settings
+from askonce.notices import warn_once
 
 _NO_SOCKETS = (
     b"askonce: WebSockets (realtime) do not pass through this gateway. Connect to the provider directly for those."
@@ -40,6 +41,12 @@ class Gateway:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         target = _target(scope)
+        try:
+            self.keys.all()
+        except SettingsError as error:  # nobody is let in by a file that cannot be read
+            warn_once(str(error))
+            await _say(send, 503, b"askonce: the gateway's keys cannot be read; its log says why.")
+            return
         if _wants_socket(scope):
             await _say(send, 501, _NO_SOCKETS)
         elif target.partition("?")[0] == "/askonce" or target.startswith("/askonce/"):

@@ -42,8 +42,8 @@ class Keys:
     def all(self) -> tuple[GatewayKey, ...]:
         """Return the keys in force."""
         if self.path is not None and time.monotonic() >= self._look_again:
-            self._look_again = time.monotonic() + _LOOK_SECONDS
             self._look(self.path)
+            self._look_again = time.monotonic() + _LOOK_SECONDS  # after it: one that fails is looked at again
         return self._keys
 
     def _look(self, path: Path) -> None:
