@@ -81,9 +81,11 @@ def _change_mode(mode: Mode) -> None:
     if before is None:
         session.enable(mode=mode)
         return
-    settings = before.settings._asdict() | {"mode": mode, "store": before.guard.storage}
-    after = session.enable(**settings)
+    # The storage has the bundles beneath it already.
+    settings = before.settings._asdict() | {"mode": mode, "store": before.guard.storage, "bundles": ()}
+    after = session.open_cache(settings)
     after.meter = before.meter  # to a notebook it is one cache
+    session.put_in_force(after)
 
 
 def _state() -> str:

@@ -76,7 +76,6 @@ def enable(
     Raises:
         SettingsError: when an argument or an `ASKONCE_…` variable is not one of those allowed.
     """
-    global _enabled
     cache = _open(
         store=store,
         mode=mode,
@@ -93,6 +92,13 @@ def enable(
         debug=debug,
         normalize=normalize,
     )
+    put_in_force(cache)
+    return cache
+
+
+def put_in_force(cache: Cache) -> None:
+    """Have the calls of this process go through a cache, in place of what was enabled before."""
+    global _enabled
     with _lock:
         before, _enabled = _enabled, cache
         _remember(cache)
@@ -100,7 +106,6 @@ def enable(
         if before is not None:
             _uninstall()
             before.close()
-    return cache
 
 
 def disable() -> None:

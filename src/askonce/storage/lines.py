@@ -117,7 +117,7 @@ def _write(
     }
     line["answered"] = write_answer(take.answer, files, is_plain=is_plain)
     usage = take.answer.usage
-    if usage.tokens:
+    if any(usage):
         line["usage"] = dict(zip(_COUNTS, usage.counts, strict=False))
     times = [take.answer.head_at, *(chunk.at for chunk in take.answer.chunks)]
     if any(times):
