@@ -180,15 +180,14 @@ def test_no_space(teacher: SQLiteStorage, monkeypatch: pytest.MonkeyPatch) -> No
 # --- What must not be handed out --------------------------------------------------------------------------
 
 LEAKS = {
-    "an API key": [
-        "sk-proj-abcdefghijklmnopqrstuvwx",
-        "AIzaSyA1234567890abcdefghijklmnopqrstuv",
-        "hf_" + "a1B2c3" * 6,
-    ],
-    "an access key": ["AKIAIOSFODNN7EXAMPLE"],
-    "a token": ["ghp_abcdefghijklmnopqrstuvwxyz0123456789", "xoxb-123456789012-abcdefghijkl"],
+    "OpenAI key": ["sk-proj-abcdefghijklmnopqrstuvwx"],
+    "Google key": ["AIzaSyA1234567890abcdefghijklmnopqrstuv"],
+    "Hugging Face token": ["hf_" + "a1B2c3" * 6],
+    "AWS key": ["AKIAIOSFODNN7EXAMPLE"],
+    "GitHub token": ["ghp_abcdefghijklmnopqrstuvwxyz0123456789"],
+    "Slack token": ["xoxb-123456789012-abcdefghijkl"],
+    "private key": ["-----BEGIN RSA PRIVATE KEY-----"],
     "an authorization": ["Authorization: Bearer abcdefghijklmnopqrstuvwxyz"],
-    "a private key": ["-----BEGIN RSA PRIVATE KEY-----"],
     "an organization id": ["org-abcdefghijklmnopqrstuvwx"],
     "a project id": ["proj_abcdefghijklmnopqrstuvwx"],
     "a signed URL": [
@@ -243,6 +242,12 @@ def test_harmless_text_is_not_found(text: str) -> None:
     assert [] == scan(Entry(asked(text), (said(text),)))
 
 
+def test_an_escape_hides_nothing() -> None:
+    """What stands at the beginning of a line is found, though in JSON a letter stands before it."""
+    found = scan(Entry(asked("my key:\nsk-abcdefghijklmnopqrstuvwxyz"), (said("oh"),)))
+    assert ["OpenAI key"] == [finding.what for finding in found]
+
+
 def test_finding_refuses(teacher: SQLiteStorage) -> None:
     """Where something is found nothing is made; which entry holds it is said, and it itself is not repeated."""
     secret = "sk-abcdefghijklmnopqrstuvwxyz"
@@ -250,7 +255,7 @@ def test_finding_refuses(teacher: SQLiteStorage) -> None:
     with pytest.raises(UnfitError, match="1 entry holds what is not for others to see") as refused:
         askonce.materialize("lesson.askonce", teacher)
     key = asked(f"my key is {secret}").key.hex()[:12]
-    assert f"{key}: an API key in the question (sk-abcdefghijk…)" in str(refused.value)
+    assert f"{key}: OpenAI key in the question (sk-abcdefghijk…)" in str(refused.value)
     assert secret not in str(refused.value)
     assert "lesson.askonce" not in here()
 

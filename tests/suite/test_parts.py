@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from askonce._core.entry import Take
+from askonce._core.leaks import find_leak
 from askonce._core.messages import Answer
 from askonce.errors import SettingsError
 from askonce.storage.jsonl import JSONLStorage
 from askonce.suite import network
 from askonce.suite.layout import cassette_files, orphans, place_of, usual_files
 from askonce.suite.redaction import Redaction
-from askonce.suite.secrets import find_leak
 from askonce.suite.shelf import Shelf
 from askonce.suite.telling import tell
 from tests.core.building import JSON, SSE, question, record

@@ -8,34 +8,34 @@ from typing import NamedTuple
 
 from askonce._core.coding import plain_body
 from askonce._core.entry import Entry, Take
+from askonce._core.leaks import FORMS
 
 _START = rb"(?<![A-Za-z0-9_+/-])"
-_END = rb"(?![A-Za-z0-9_+/=-])"
 
 # Each with words of which one must be there, since looking for them is much cheaper than the pattern is.
-_PATTERNS: tuple[tuple[str, tuple[bytes, ...], re.Pattern[bytes]], ...] = tuple(
-    (what, words, re.compile(pattern))
-    for what, words, pattern in (
-        ("an API key", (b"sk-",), _START + rb"sk-[A-Za-z0-9_-]{20,}"),
-        ("an API key", (b"AIza",), _START + rb"AIza[0-9A-Za-z_-]{35}" + _END),
-        ("an API key", (b"gsk_", b"hf_", b"r8_", b"xai-"), _START + rb"(?:gsk_|hf_|r8_|xai-)[A-Za-z0-9]{30,}"),
-        ("an access key", (b"AKIA", b"ASIA"), _START + rb"A[KS]IA[0-9A-Z]{16}" + _END),
-        ("a token", (b"ghp_", b"gho_", b"ghs_", b"github_pat_"), _START + rb"(?:gh[pos]_|github_pat_)\w{30,}"),
-        ("a token", (b"xox",), _START + rb"xox[abprs]-[A-Za-z0-9-]{20,}"),
-        ("an authorization", (b"earer ",), rb"[Bb]earer [A-Za-z0-9._~+/-]{20,}"),
-        ("a private key", (b"PRIVATE KEY",), rb"-----BEGIN [A-Z ]*PRIVATE KEY"),
-        ("an organization id", (b"org-",), _START + rb"org-[A-Za-z0-9]{20,}"),
-        ("a project id", (b"proj_",), _START + rb"proj_[A-Za-z0-9]{20,}"),
-        (
-            "a signed URL",
-            (b"sig=", b"ignature="),
-            rb"https?://[^\s\"'<>\\]*[?&;](?:sig|Signature|X-(?:Amz|Goog)-Signature)=[^\s\"'<>\\&]{8,}",
-        ),
-        ("a local path", (b"file://",), rb"file://[^\s\"'<>\\]*"),
-        ("a local path", (b"/home/", b"/Users/"), rb"(?<![\w.:/~-])/(?:home|Users)/[\w.-]+/[\w./-]+"),
-        ("a local path", (b":\\",), rb"(?<![A-Za-z])[A-Za-z]:\\{1,2}Users\\{1,2}[^\s\"'<>\\]+"),
-    )
+_PATTERNS: tuple[tuple[str, tuple[bytes, ...], re.Pattern[bytes]], ...] = (
+    *(
+        (form.kind, tuple(mark.encode() for mark in form.marks), re.compile(form.pattern.encode()))
+        for form in FORMS
+    ),
+    *(
+        (what, words, re.compile(pattern))
+        for what, words, pattern in (
+            ("an authorization", (b"earer ",), rb"[Bb]earer [A-Za-z0-9._~+/-]{20,}"),
+            ("an organization id", (b"org-",), _START + rb"org-[A-Za-z0-9]{20,}"),
+            ("a project id", (b"proj_",), _START + rb"proj_[A-Za-z0-9]{20,}"),
+            (
+                "a signed URL",
+                (b"sig=", b"ignature="),
+                rb"https?://[^\s\"'<>\\]*[?&;](?:sig|Signature|X-(?:Amz|Goog)-Signature)=[^\s\"'<>\\&]{8,}",
+            ),
+            ("a local path", (b"file://",), rb"file://[^\s\"'<>\\]*"),
+            ("a local path", (b"/home/", b"/Users/"), rb"(?<![\w.:/~-])/(?:home|Users)/[\w.-]+/[\w./-]+"),
+            ("a local path", (b":\\",), rb"(?<![A-Za-z])[A-Za-z]:\\{1,2}Users\\{1,2}[^\s\"'<>\\]+"),
+        )
+    ),
 )
+_ESCAPE = re.compile(rb"\\(?:u[0-9a-fA-F]{4}|.)")  # of JSON: in `\nsk-…` the n stands before no key
 _SHOWN = 14  # characters of what was found
 
 
@@ -57,7 +57,7 @@ def scan(entry: Entry) -> list[Finding]:
     for where, data in _contents(entry):
         for what, words, pattern in _PATTERNS:
             if (what, where) not in found and any(word in data for word in words):
-                match = pattern.search(data)
+                match = pattern.search(data) or pattern.search(_ESCAPE.sub(b" ", data))
                 if match:
                     text = match[0].decode("utf-8", "replace")
                     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from askonce._core.coding import plain_body
 from askonce._core.entry import Entry, Key, Question, Take
+from askonce._core.leaks import Leak, find_leak
 from askonce._core.transcript import answered, plain, words
 from askonce.storage import Filter, Totals
 from askonce.storage.jsonl import JSONLStorage, Name
 from askonce.storage.protocol import ModelTotals
 from askonce.suite.redaction import Redaction
-from askonce.suite.secrets import Leak, find_leak
 
 Cassette = Mapping[Key, tuple[Question, tuple[Take, ...]]]
 """What was recorded by vcrpy: read, never written."""
