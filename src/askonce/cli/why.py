@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from askonce._core.entry import Question
+from askonce._core.entry import CACHY, Question
 from askonce._core.messages import Headers, Request
 from askonce._core.nearest import Difference, around_difference, differences, neighbours
 from askonce._core.transcript import asked as conversation
@@ -182,7 +182,7 @@ def _as_if_near(
 ) -> Question:
     """Return the question that a body would be, were it sent like the entry that is nearest."""
     body = _question(raw, "https://api.openai.com/v1/chat/completions", fields, partition)
-    found = storage.similar(body._replace(head=_changed(body.head, url="")), _CANDIDATES)
+    found = _similar(storage, body._replace(head=_changed(body.head, url="")))
     if not found:
         raise click.ClickException(f"Nothing is recorded in {storage.url} that it could be compared with.")
     near = neighbours(body, found, 1)[0]
@@ -211,11 +211,16 @@ def _keyed(question: Question) -> Question:
     return question._replace(key=question_key(question.head, hashlib.sha256(question.body).digest()))
 
 
+def _similar(storage: Storage, question: Question) -> list[Question]:
+    """Return recorded questions that may be near; one imported from cachy says nothing to compare with."""
+    return [one for one in storage.similar(question, _CANDIDATES) if one.provider != CACHY]
+
+
 def _others(storage: Storage, question: Question) -> list[Question]:
     """Return the entries to compare with: those of this model and URL, or if it is the only one, farther ones."""
     elsewhere = _changed(question.head, url="")
     for probe in (question, question._replace(model=""), question._replace(head=elsewhere)):
-        found = [one for one in storage.similar(probe, _CANDIDATES) if one.key != question.key]
+        found = [one for one in _similar(storage, probe) if one.key != question.key]
         if found:
             return found
     return []
