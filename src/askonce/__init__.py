@@ -8,7 +8,7 @@ From then on every SDK in the process is cached.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from askonce._core.controls import Mode as Mode
 from askonce._core.domains import Domain as Domain
@@ -20,8 +20,6 @@ from askonce._core.noise import Rule as Rule
 from askonce._core.rotation import Repeat as Repeat
 from askonce._engine.cache import Cache as Cache
 from askonce._engine.meter import Stats as Stats
-from askonce.bundle import Packed as Packed
-from askonce.bundle import materialize as materialize
 from askonce.errors import AskonceError as AskonceError
 from askonce.errors import AskonceWarning as AskonceWarning
 from askonce.errors import ControlError as ControlError
@@ -80,6 +78,20 @@ __all__ = [  # noqa: RUF022 -- as `sorted` has it
     "transport",
 ]
 __version__ = "0.1.0"
+
+
+if TYPE_CHECKING:
+    from askonce.bundle import Packed as Packed
+    from askonce.bundle import materialize as materialize
+
+
+def __getattr__(name: str) -> Any:
+    """Load what is seldom needed when it is."""
+    if name in ("Packed", "materialize"):
+        from askonce import bundle
+
+        return getattr(bundle, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def load_ipython_extension(shell: Any) -> None:

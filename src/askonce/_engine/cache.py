@@ -31,9 +31,7 @@ from askonce._engine.tickets import Tickets
 from askonce.errors import ControlError
 from askonce.settings import Settings
 from askonce.storage import Storage, open_storage
-from askonce.storage.layers import Layers
 from askonce.storage.lru import LRU
-from askonce.storage.misses import Miss, remember
 
 if TYPE_CHECKING:
     from askonce._engine.images import Images
@@ -132,6 +130,8 @@ class Cache:
             storage = open_storage(settings.store, max_size=settings.max_size, memory=settings.memory)
         bundles = [open_storage(path, memory=settings.memory) for path in settings.bundles]
         if bundles or beneath:
+            from askonce.storage.layers import Layers  # few programs need it
+
             storage = Layers(storage, [*bundles, *beneath])
         self.guard = Guard(storage)
         self._has_imported: bool | None = None
@@ -399,6 +399,8 @@ class Cache:
 
     def _remember_miss(self, call: Call, why: str) -> None:
         """Note what neither the store answers nor will answer, for `askonce why`."""
+        from askonce.storage.misses import Miss, remember  # where all is recorded, nothing needs it
+
         remember(self.guard.storage, Miss(call.question, call.controls.seed, why, time.time()))
 
     def pick_slot(self, call: Call, verdict: Forward) -> int:
