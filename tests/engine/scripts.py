@@ -14,6 +14,7 @@ PRELUDE = """
 import asyncio, gc, os, signal, sys, threading, time
 import httpx2
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 url, store = sys.argv[1:3]
 if store != "-":
     import askonce

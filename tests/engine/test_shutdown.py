@@ -200,7 +200,7 @@ MIDDLES = {
 @pytest.mark.parametrize("script", MIDDLES.values(), ids=MIDDLES.keys())
 def test_a_program_ends_in_the_middle(provider: Stepped, store: Path, script: str) -> None:
     """A program that ends in the middle of a stream ends as it does without us, and complains of nothing more."""
-    provider.pace = 0.4  # on a busy machine a program takes a second to get to its middle
+    provider.pace = 0.2  # on a busy machine a program takes a while to get to its middle
     bare = run(script, provider.url, None)
     ended = run(script, provider.url, store)
     assert (bare.code, bare.output) == (ended.code, ended.output)
