@@ -9,7 +9,8 @@ from pathlib import Path
 from benchmarks.figures import Check, Plot, Result, Table
 
 ORDER = (
-    "hits", "dropin", "transports", "memory", "misses", "start", "bundles", "peers", "keys", "storage", "texts",
+    "hits", "dropin", "transports", "memory", "misses", "start", "bundles", "peers", "rivals", "keys", "storage",
+    "texts",
 )  # fmt: skip
 
 
