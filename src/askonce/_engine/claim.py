@@ -17,6 +17,7 @@ class Claim:
         key, seed, slot = name
         self._guard = guard
         self._name = key + canonical_json([seed, slot]).encode()
+        self._reading = self._name + b" reading"
 
     def take(self) -> bool:
         """Claim the answer for this process; False while another has it."""
@@ -33,10 +34,6 @@ class Claim:
     def is_being_read(self) -> bool:
         """Tell whether the process that has it waits for the provider at this moment."""
         return not self._is_free(self._reading)
-
-    @property
-    def _reading(self) -> bytes:
-        return self._name + b" reading"
 
     def _is_free(self, name: bytes) -> bool:
         if not self._guard.claim(name):

@@ -54,7 +54,9 @@ class Guard:
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
+        # Found out once: to ask a protocol takes longer than to claim.
         self._marks = storage if isinstance(storage, Marks) else None
+        self._claims = storage if isinstance(storage, Claims) else None
         self._here = _Here()
         self._reading = _Pause("Until then calls go to the provider.")
         self._writing = _Pause("Until then answers are not recorded.")
@@ -83,13 +85,13 @@ class Guard:
 
     def claim(self, name: bytes) -> bool:
         """Claim a name among the processes that share the storage; True where nobody can."""
-        return not isinstance(self.storage, Claims) or self._try(_Pause(), True, self.storage.claim, name)
+        return self._claims is None or self._try(_Pause(), True, self._claims.claim, name)
 
     def release(self, name: bytes) -> None:
         """Give up a claim, also in a call that the garbage collector ends inside the storage: others wait."""
-        if isinstance(self.storage, Claims):
+        if self._claims is not None:
             with suppress(Exception):
-                self.storage.release(name)
+                self._claims.release(name)
 
     def open(self) -> None:
         """Touch the storage, so that its trouble is told now rather than at the first call."""

@@ -247,10 +247,13 @@ class SQLiteStorage:
     # --- Claiming -----------------------------------------------------------------------------------------
 
     def claim(self, name: bytes) -> bool:
+        self._sure_until = 0.0  # whoever had the claim before may have written just now
         try:
-            self._pool.make_folder()
-            self._sure_until = 0.0  # whoever had the claim before may have written just now
-            return self._claims.claim(name)
+            try:
+                return self._claims.claim(name)
+            except FileNotFoundError:
+                self._pool.make_folder()
+                return self._claims.claim(name)
         except (OSError, StorageError):  # where nobody can claim, everybody asks
             return True
 
