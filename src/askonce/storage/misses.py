@@ -1,5 +1,7 @@
 """The last question that a store did not answer and does not keep, in a small file beside it: for `askonce why`.
 
+The file is a line of JSON, then the question's body as it is: what is large is written without being looked at.
+
 Written when a call was refused, or asked without being recorded; a hit and a recording touch nothing. Like all
 that is stored it is a canonical form, which holds no secret. That it can be written is no promise.
 """
@@ -46,15 +48,16 @@ def remember(storage: Storage, miss: Miss) -> None:
         **question._asdict(),
         "key": question.key.hex(),
         "head": question.head.decode("utf-8", "surrogateescape"),
-        "body": question.body.decode("utf-8", "surrogateescape"),
     }
+    del fields["body"]
     draft = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
     with suppress(OSError):
         if len(question.body) > _MOST:
             path.unlink(missing_ok=True)  # an older one would be taken for the last
             return
         try:
-            draft.write_text(json.dumps({**miss._asdict(), "question": fields}), encoding="ascii")
+            line = json.dumps({**miss._asdict(), "question": fields}).encode("ascii")
+            draft.write_bytes(b"%b\n%b" % (line, question.body))
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)
@@ -66,12 +69,13 @@ def recall(storage: Storage) -> Miss | None:
     if path is None:
         return None
     try:
-        value = json.loads(path.read_text(encoding="ascii"))
+        line, _, body = path.read_bytes().partition(b"\n")
+        value = json.loads(line)
         fields = value["question"]
         question = Question(
             bytes.fromhex(fields["key"]),
             fields["head"].encode("utf-8", "surrogateescape"),
-            fields["body"].encode("utf-8", "surrogateescape"),
+            body,
             *(str(fields[name]) for name in Question._fields[3:]),
         )
         json.loads(question.head)["url"]
