@@ -32,6 +32,7 @@ from askonce.errors import ControlError
 from askonce.settings import Settings
 from askonce.storage import Storage, open_storage
 from askonce.storage.lru import LRU
+from askonce.storage.protocol import Texts
 
 if TYPE_CHECKING:
     from askonce._engine.images import Images
@@ -135,7 +136,7 @@ class Cache:
             storage = Layers(storage, [*bundles, *beneath])
         self.guard = Guard(storage)
         self._has_imported: bool | None = None
-        self._wants_plain = getattr(self.guard.storage, "wants_plain", False)
+        self._wants_plain = isinstance(storage, Texts) and storage.wants_plain
         self.meter = Meter()
         self.flights = Flights()
         self.tickets = Tickets()

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from askonce._core.entry import Entry, Key, Question, Take
 from askonce.errors import StorageError
 from askonce.notices import warn_once
-from askonce.storage.protocol import Claims, Filter, Marks, ModelTotals, Storage, Totals
+from askonce.storage.protocol import Claims, Filter, Marks, ModelTotals, Storage, Texts, Totals
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ class Layers:
     @property
     def wants_plain(self) -> bool:
         """Whether one's own storage wants answers without their content coding."""
-        return bool(getattr(self.own, "wants_plain", False))
+        return isinstance(self.own, Texts) and self.own.wants_plain
 
     def takes(self, key: Key) -> Sequence[Take]:
         beneath = self._each(lambda layer: layer.takes(key))

@@ -143,6 +143,14 @@ class Claims(Protocol):
 
 
 @runtime_checkable
+class Texts(Protocol):
+    """What a storage says that people read: whether answers are to come without a content coding."""
+
+    @property
+    def wants_plain(self) -> bool: ...
+
+
+@runtime_checkable
 class Marks(Protocol):
     """What a storage can do besides: remember a moment, so that what is used since then can be told."""
 
