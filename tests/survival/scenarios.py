@@ -1,0 +1,9 @@
+"""All the bad days."""
+
+from __future__ import annotations
+
+from tests.survival import clocks, crowds, disks, fuzzing, gateways, kills, networks, noise
+
+_FAMILIES = (kills, gateways, disks, networks, clocks, crowds, noise, fuzzing)
+
+SCENARIOS = [scenario for family in _FAMILIES for scenario in family.SCENARIOS]
