@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from askonce import forks
 from askonce.errors import DamagedStoreError, NewerStoreError, StorageError
 from askonce.storage.disk import make_folder
 from askonce.storage.migrations import APPLICATION_ID, STEPS
@@ -56,11 +57,19 @@ class _Loan:
         self._connection: Connection | None = None
 
     def __enter__(self) -> Connection | None:
-        self._connection = self._pool.enter(create=self._create)
+        forks.begin(self)  # SQLite has locks of the process's, which a child would find held for ever
+        try:
+            self._connection = self._pool.enter(create=self._create)
+        except BaseException:
+            forks.end(self)
+            raise
         return self._connection
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._pool.leave(self._connection, error)
+        try:
+            self._pool.leave(self._connection, error)
+        finally:
+            forks.end(self)
 
 
 class Pool:
@@ -175,10 +184,15 @@ class Pool:
 
     def close(self) -> None:
         """Close what is idle."""
-        with suppress(IndexError):
-            while True:
-                self._idle.pop().close()
-                self._forget()
+        closing = object()
+        forks.begin(closing)
+        try:
+            with suppress(IndexError):
+                while True:
+                    self._idle.pop().close()
+                    self._forget()
+        finally:
+            forks.end(closing)
         self._checked = False
 
 
