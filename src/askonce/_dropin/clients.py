@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import openai
 
-from askonce._dropin import fast, state
+from askonce._dropin import fast, late, state
 from askonce._dropin.http import NO_KEY, cached
 from askonce._dropin.resources import adapted
 from askonce.forks import Lock
@@ -67,27 +68,35 @@ def _initializer(kind: Any, made: Any) -> Any:
     @functools.wraps(kind.__init__)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
         state.current()  # a setting that is wrong is told here, not in the midst of a call
-        start = super(made, self).__init__
-        try:
-            start(*args, **kwargs)
-        except openai.OpenAIError:
-            if kwargs.get("api_key") is not None:
-                raise
-            try:
-                start(*args, **kwargs | {"api_key": NO_KEY})  # recorded answers need no key
-            except Exception:
-                pass
-            else:
-                _install(self, kwargs)
-                return
-            raise
-        _install(self, kwargs)
+        given = kwargs.get("http_client")
+        owned = given is None or late.is_late(given)  # of ours, too: made by the class above this one
+        http = late.http_client(is_async=issubclass(kind, openai.AsyncOpenAI)) if given is None else None
+        if http is not None:
+            kwargs["http_client"] = http
+        _start(super(made, self).__init__, args, kwargs)
+        if http is not None:
+            late.settle(http, self)
+        _install(self, owned=owned)
 
     return __init__
 
 
-def _install(client: Any, kwargs: dict[str, Any]) -> None:
-    owned = kwargs.get("http_client") is None
+def _start(start: Callable[..., None], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    try:
+        start(*args, **kwargs)
+    except openai.OpenAIError:
+        if kwargs.get("api_key") is not None:
+            raise
+        try:
+            start(*args, **kwargs | {"api_key": NO_KEY})  # recorded answers need no key
+        except Exception:
+            pass
+        else:
+            return
+        raise
+
+
+def _install(client: Any, *, owned: bool) -> None:
     client._client = cached(client._client, owned=owned)
     if owned and type(client) in map(_made.get, _ROOTS):
         fast.allow(client)
