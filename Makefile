@@ -29,7 +29,7 @@ format: .venv/check ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/test .venv/bench .envs/openai3/made .envs/openai2/made ## Measure, and write benchmarks/results
+bench: .venv/test .venv/bench .envs/openai3/made .envs/openai2/made .envs/original/made ## Measure, and write benchmarks/results
 	$(PIP) --python .envs/openai2/bin/python install --group rivals2
 	$(PIP) --python .envs/openai3/bin/python install --group rivals3
 	$(BIN)/python -m benchmarks

@@ -62,14 +62,14 @@ def run(scale: Scale) -> Result:
     draw = random.Random(1)
     programs: dict[str, list[str]] = {"import openai": [_BARE], "openai, first call": [_FIRST, ""]}
     packing = []
-    for count in (many, million):
+    for count in (many // 4, many // 2, many, million):
         store = stores.make(plain=count, streams=0)
         folder = stores.WORK / f"bundle-{count}"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        begun = time.perf_counter()
+        begun = time.process_time()
         made = askonce.materialize(folder / "lesson.askonce", store.path)
-        seconds = time.perf_counter() - begun
+        seconds = time.process_time() - begun
         size = made.paths[0].stat().st_size
         packing.append(
             [
@@ -79,6 +79,8 @@ def run(scale: Scale) -> Result:
                 f"{store.path.stat().st_size / 1e6:,.1f}",
             ]
         )
+        if count < many:
+            continue
         programs[f"file of {count:,}"] = [_HIT.replace("MODULE", "askonce.openai"), str(folder)]
         if count == many:
             module = stores.WORK / f"module-{count}"
@@ -119,6 +121,6 @@ def _result(found: dict[str, list[dict[str, float]]], packing: list[list[str]]) 
         Table(
             "Import and first hit", ["", "CPU, of importing openai's", "wall (ms)", "more memory (MB)"], rows, ""
         ),
-        Table("Packing", ["entries", "entries a second", "bundle (MB)", "store (MB)"], packing, ""),
+        Table("Packing", ["entries", "entries a second of CPU", "bundle (MB)", "store (MB)"], packing, ""),
     ]
     return Result("bundles", str(__doc__).partition("\n")[0], checks, tables)

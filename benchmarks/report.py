@@ -9,8 +9,8 @@ from pathlib import Path
 from benchmarks.figures import Check, Plot, Result, Table
 
 ORDER = (
-    "hits", "dropin", "transports", "memory", "misses", "start", "bundles", "peers", "rivals", "keys", "storage",
-    "texts",
+    "hits", "dropin", "transports", "memory", "misses", "start", "bundles", "original", "peers", "rivals", "keys",
+    "storage", "texts",
 )  # fmt: skip
 
 
