@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from askonce.errors import SettingsError
-from askonce.storage.protocol import Filter, Marks, Storage, Totals
+from askonce.storage.protocol import Filter, Marks, Remote, Storage, Totals
 
-__all__ = ["Filter", "Marks", "Storage", "Totals", "open_storage"]
+__all__ = ["Filter", "Marks", "Remote", "Storage", "Totals", "open_storage"]
 
 
 def open_storage(url: str | Path, *, max_size: int | None = None, memory: int = 32 << 20) -> Storage:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from askonce._core.entry import Entry, Key, Question, Take
@@ -139,6 +139,19 @@ class Claims(Protocol):
 
     def release(self, name: bytes) -> None:
         """Give up a claim, as often as it was had."""
+        ...
+
+
+@runtime_checkable
+class Remote(Protocol):
+    """What a storage on another machine can do besides: say what was changed in it, by whomever."""
+
+    def watch(self, changed: Callable[[Key | None], None]) -> Callable[[], bool]:
+        """Have `changed` called, from any thread, with the key of an entry that was changed or removed.
+
+        None in place of a key: any may have been. Return a function that tells whether changes are heard of at
+        this moment.
+        """
         ...
 
 
