@@ -6,24 +6,22 @@ import random
 import sqlite3
 import threading
 import time
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from askonce._core.entry import Entry, Key, Question, Take
-from askonce._core.record import digest, pack, unpack
+from askonce._core.record import digest, pack
 from askonce.errors import DamagedStoreError, StorageError
 from askonce.forks import renew_in_children
 from askonce.notices import warn_once
 from askonce.storage.claims import shared_claims
 from askonce.storage.lru import LRU
+from askonce.storage.packed import expand, read_answer, squeeze
 from askonce.storage.pool import FAULTS, Connection, Pool
 from askonce.storage.protocol import Filter, ModelTotals, Totals
 
-_PLAIN, _ZLIB = 0, 1
-_SMALL = 4096  # bytes below which compressing costs more than it saves
 _SAMPLE = 64  # takes looked at for one eviction
 _HITS_PENDING = 128
 _FLUSH_SECONDS = 5.0
@@ -48,25 +46,6 @@ _DELETE = "DELETE FROM takes WHERE question = ? AND seed IS ? AND slot = ?"
 _QUESTION = (
     "SELECT q.id, q.key, q.head, q.coding, q.body, q.provider, q.kind, q.model, q.partition FROM questions q"
 )
-
-
-def _squeeze(data: bytes) -> tuple[int, bytes]:
-    if len(data) >= _SMALL:
-        squeezed = zlib.compress(data, 3)
-        if len(squeezed) < len(data) * 0.9:
-            return _ZLIB, squeezed
-    return _PLAIN, data
-
-
-def _expand(coding: int, data: bytes) -> bytes:
-    if coding == _PLAIN:
-        return data
-    if coding != _ZLIB:
-        raise DamagedStoreError(f"compression {coding!r} does not exist")  # a new one would be a newer layout
-    try:
-        return zlib.decompress(data)
-    except (zlib.error, TypeError) as error:
-        raise DamagedStoreError(f"compressed content that cannot be expanded ({error})") from error
 
 
 class SQLiteStorage:
@@ -135,10 +114,8 @@ class SQLiteStorage:
     def _read_take(self, key: Key, row: _Row) -> Take | None:
         seed, slot, recorded, ttl, vouched, coding, data = row
         try:
-            packed = _expand(coding, data)
-            if digest(key, seed, packed) != vouched:
-                raise DamagedStoreError("an answer that is not what was recorded")  # noqa: TRY301
-            return Take(unpack(packed), recorded + 0.0, seed, None if ttl is None else ttl + 0.0, slot + 0)
+            answer = read_answer(key, seed, coding, data, vouched)
+            return Take(answer, recorded + 0.0, seed, None if ttl is None else ttl + 0.0, slot + 0)
         except (DamagedStoreError, TypeError):  # the latter: a value of another type than it was written with
             self.damaged += 1
             warn_once(
@@ -152,8 +129,8 @@ class SQLiteStorage:
 
     def add(self, question: Question, take: Take, *, replace: bool = False) -> bool:
         packed = pack(take.answer)
-        coding, data = _squeeze(packed)
-        body = _squeeze(question.body)
+        coding, data = squeeze(packed)
+        body = squeeze(question.body)
         if self.max_size is not None and len(question.head) + len(body[1]) + len(data) > self.max_size:
             return False
         values = (
@@ -509,6 +486,6 @@ def _delete_takes(db: sqlite3.Connection, condition: str, values: tuple[object, 
 def _read_question(row: _Row) -> Question | None:
     _, key, head, coding, body, provider, kind, model, partition = row
     try:
-        return Question(key, head, _expand(coding, body), provider, kind, model, partition)
+        return Question(key, head, expand(coding, body), provider, kind, model, partition)
     except DamagedStoreError:
         return None
