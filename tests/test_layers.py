@@ -111,7 +111,8 @@ def test_foreign_imports(module: Path) -> None:
         allowed |= {"anthropic", "openai", "uvicorn"}
     if ring(module) == "suite":
         allowed |= {"pytest"}
-    allowed |= {"plain_yaml.py": {"yaml"}, "table.py": {"pyarrow"}}.get(module.name, set())
+    libraries = {"plain_yaml.py": {"yaml"}, "table.py": {"pyarrow"}, "redis_server.py": {"redis"}}
+    allowed |= libraries.get(module.name, set())
     found = {name.split(".")[0] for name in imports(module)} - sys.stdlib_module_names - {"askonce"}
     assert set() == found - allowed
 

@@ -15,9 +15,10 @@ import pytest
 from askonce._core.entry import Entry
 from askonce._core.messages import Usage
 from askonce.storage import Filter, Storage, Totals, open_storage
+from tests.servers import REDIS
 from tests.storage.conftest import ask, take
 
-STORAGES = ["memory", "sqlite", "jsonl"]
+STORAGES = ["memory", "sqlite", "jsonl", *REDIS]
 _names = itertools.count()
 Open = Callable[..., Storage]
 
@@ -34,6 +35,8 @@ def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
             "sqlite": str(tmp_path / f"{name}.db"),
             "jsonl": str(tmp_path / f"{name}.jsonl"),
         }
+        if request.param in REDIS:
+            urls[request.param] = request.getfixturevalue("redis_servers")[request.param].url(prefix=f"{name}:")
         opened.append(open_storage(urls[request.param], **arguments))
         return opened[-1]
 

@@ -12,6 +12,8 @@ from askonce.storage.protocol import Filter, Marks, Remote, Storage, Totals
 
 __all__ = ["Filter", "Marks", "Remote", "Storage", "Totals", "open_storage"]
 
+_REDIS = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
+
 
 def open_storage(url: str | Path, *, max_size: int | None = None, memory: int = 32 << 20) -> Storage:
     """Open the storage that `url` names: `memory:`, `memory:name`, `sqlite:///path` or the path of a file.
@@ -28,6 +30,10 @@ def open_storage(url: str | Path, *, max_size: int | None = None, memory: int = 
 
         return shared_memory(text.removeprefix("memory:"), max_size)
     scheme, separator, rest = text.partition("://")
+    if separator and scheme in _REDIS:
+        from askonce.storage.redis import RedisStorage
+
+        return RedisStorage(text, max_size=max_size)
     if not separator:
         path = Path(text).expanduser()
     elif scheme == "sqlite":

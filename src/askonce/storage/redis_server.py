@@ -1,0 +1,278 @@
+"""Connections to a Redis: those that calls wait for, which are given up soon, and those that have time.
+
+What calls wait for goes over connections of redis-py that are used directly, which takes a third of the time that
+its client does. Both are made when they are first needed, and never carried across a fork.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from askonce.errors import SettingsError, StorageError
+from askonce.forks import renew_in_children
+from askonce.storage.redis_address import Address
+
+_PATIENCE = 10.0  # seconds, for what no call waits for
+_MOST = 128  # connections that calls use at once
+
+Command = tuple[Any, ...]
+Script = tuple[str, Sequence[Any], Sequence[Any]]
+"""A script's text, its keys and its arguments."""
+
+
+class Server:
+    """Have a Redis do things. Every method raises StorageError with the cause and the cure."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.redis: Any = _redis_py(address)
+        self._shas: dict[str, str] = {}
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Begin without connections, in a forked child too: those there are stay the parent's."""
+        self._clients: dict[float, Any] = {}
+        self._idle: deque[Any] = deque()
+        self._places = threading.BoundedSemaphore(_MOST)
+        self._lock = threading.Lock()
+
+    # --- What calls wait for ------------------------------------------------------------------------------
+
+    def ask(self, *command: Any) -> Any:
+        """Return the answer to one command, or give up after the time that a call may be kept waiting."""
+        try:
+            if self.address.kind == "cluster":
+                return self._client(self._quick).execute_command(*command)
+            try:
+                return self._ask(command)
+            except self.redis.ConnectionError:  # closed by the server while it was idle, perhaps with all others
+                self._let_go()
+                return self._ask(command)
+        except self._faults as error:
+            raise self._explain(error) from error
+
+    @property
+    def _quick(self) -> float:
+        """Half of what a call may wait: connecting, and then an answer, or two answers in a row."""
+        return self.address.timeout / 2
+
+    def _ask(self, command: Command) -> Any:
+        if not self._places.acquire(timeout=self._quick):
+            raise self.redis.TimeoutError(f"all {_MOST} connections are in use")
+        try:
+            connection = self._idle.pop() if self._idle else self._connect()
+            try:
+                connection.send_command(*command, check_health=False)
+                answer = connection.read_response()
+            except self.redis.ResponseError:
+                self._idle.append(connection)
+                raise
+            except BaseException:  # what comes now would be taken for the answer to the next command
+                connection.disconnect()
+                raise
+            self._idle.append(connection)
+            return answer
+        finally:
+            self._places.release()
+
+    def _connect(self) -> Any:
+        """Connect in another thread, since looking up a name knows no time-out; what comes late is kept."""
+        made: list[Any] = []
+        is_made = threading.Event()
+        idle, lock = self._idle, threading.Lock()
+        pool = self._client(self._quick).connection_pool
+
+        def connect() -> None:
+            connection = pool.connection_class(**pool.connection_kwargs)
+            if self.address.kind == "sentinel":
+                connection.connection_pool = pool
+            try:
+                connection.connect()
+                outcome: Any = connection
+            except Exception as error:
+                outcome = error
+            with lock:
+                if made:  # nobody waits any more
+                    if not isinstance(outcome, Exception):
+                        idle.append(outcome)
+                else:
+                    made.append(outcome)
+            is_made.set()
+
+        try:
+            threading.Thread(target=connect, name="askonce-connect", daemon=True).start()
+        except RuntimeError:  # no more threads
+            connect()
+        if not is_made.wait(self._quick):
+            with lock:
+                if not made:
+                    made.append(self.redis.TimeoutError(f"no connection in {1000 * self._quick:.0f} ms"))
+        if isinstance(made[0], Exception):
+            raise made[0]
+        return made[0]
+
+    def _let_go(self) -> None:
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().disconnect()
+
+    # --- What has time ------------------------------------------------------------------------------------
+
+    def do(self, *commands: Command) -> list[Any]:
+        """Return the answers to commands, which are sent together."""
+        try:
+            pipeline = self._client(_PATIENCE).pipeline(transaction=False)
+            for command in commands:
+                pipeline.execute_command(*command)
+            answers: list[Any] = pipeline.execute()
+        except self._faults as error:
+            raise self._explain(error) from error
+        return answers
+
+    def run(self, *scripts: Script) -> list[Any]:
+        """Return what scripts return, which are sent together."""
+        try:
+            client = self._client(_PATIENCE)
+            if self.address.kind == "cluster":  # where a pipeline takes no scripts
+                return [self._run_one(client.execute_command, script) for script in scripts]
+            pipeline = client.pipeline(transaction=False)
+            for text, keys, arguments in scripts:
+                pipeline.execute_command("EVALSHA", self._sha(text), len(keys), *keys, *arguments)
+            answers: list[Any] = pipeline.execute(raise_on_error=False)
+            for at, answer in enumerate(answers):
+                if isinstance(answer, self.redis.exceptions.NoScriptError):
+                    answers[at] = self._run_one(client.execute_command, scripts[at])
+                elif isinstance(answer, Exception):
+                    raise answer
+        except self._faults as error:
+            raise self._explain(error) from error
+        return answers
+
+    def ask_script(self, text: str, keys: Sequence[Any], arguments: Sequence[Any]) -> Any:
+        """Return what a script returns that a call waits for."""
+        try:
+            return self.ask("EVALSHA", self._sha(text), len(keys), *keys, *arguments)
+        except StorageError as error:
+            if not isinstance(error.__cause__, self.redis.exceptions.NoScriptError):
+                raise
+            return self.ask("EVAL", text, len(keys), *keys, *arguments)
+
+    def _run_one(self, execute: Callable[..., Any], script: Script) -> Any:
+        text, keys, arguments = script
+        try:
+            return execute("EVALSHA", self._sha(text), len(keys), *keys, *arguments)
+        except self.redis.exceptions.NoScriptError:
+            return execute("EVAL", text, len(keys), *keys, *arguments)
+
+    def _sha(self, text: str) -> str:
+        sha = self._shas.get(text)
+        if sha is None:
+            import hashlib
+
+            sha = self._shas[text] = hashlib.sha1(text.encode()).hexdigest()  # noqa: S324 (the name that Redis gives it)
+        return sha
+
+    # --- Connecting ---------------------------------------------------------------------------------------
+
+    @property
+    def _faults(self) -> tuple[type[Exception], ...]:
+        return (self.redis.RedisError, self.redis.exceptions.RedisClusterException, OSError)
+
+    def _client(self, patience: float) -> Any:
+        client = self._clients.get(patience)
+        if client is None:
+            with self._lock:
+                client = self._clients.get(patience)
+                if client is None:
+                    client = self._clients[patience] = self._make_client(patience)
+        return client
+
+    def _make_client(self, patience: float) -> Any:
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
+        redis, address = self.redis, self.address
+        options = {
+            "socket_timeout": patience,
+            "socket_connect_timeout": patience,
+            "retry": Retry(NoBackoff(), int(patience == _PATIENCE)),
+            "protocol": 2,
+            **address.connection,
+        }
+        if address.kind == "cluster":
+            nodes = [redis.cluster.ClusterNode(*host) for host in address.hosts]
+            return redis.RedisCluster(startup_nodes=nodes, **options)
+        if address.kind == "sentinel":
+            told = {"socket_timeout": patience, "socket_connect_timeout": patience}
+            sentinel = redis.sentinel.Sentinel(address.hosts, sentinel_kwargs=told, **options)
+            return sentinel.master_for(address.service)
+        if "path" in options:
+            options["unix_socket_path"] = options.pop("path")
+        else:
+            options["host"], options["port"] = address.hosts[0]
+        return redis.Redis(**options)
+
+    def listen(self, patience: float) -> Any:
+        """Return a connection on which the server can speak up (RESP3), to be closed by whoever has it."""
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
+        pool = self._client(_PATIENCE).connection_pool
+        options = pool.connection_kwargs | {
+            "protocol": 3,
+            "socket_timeout": patience,
+            "socket_connect_timeout": patience,
+            "retry": Retry(NoBackoff(), 0),
+        }
+        connection = pool.connection_class(**options)
+        if self.address.kind == "sentinel":
+            connection.connection_pool = pool
+        connection.connect()
+        return connection
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._let_go()
+        with self._lock:
+            clients, self._clients = self._clients, {}
+        for client in clients.values():
+            client.close()
+            with suppress(AttributeError):  # a cluster's has none
+                client.connection_pool.disconnect()
+
+    def _explain(self, error: Exception) -> StorageError:
+        return explain(self.redis, error, self.address.url)
+
+
+def explain(redis: Any, error: Exception, url: str) -> StorageError:
+    """Return Redis's error as one that says what to do; the one place where they are translated."""
+    where, said = f"the store at {url}", f"({str(error) or type(error).__name__})"
+    match error:
+        case redis.AuthenticationError() | redis.exceptions.NoPermissionError():
+            cure = f"lets nobody in with this name and password {said}. Put them in its URL: redis://user:password@host."
+        case redis.exceptions.OutOfMemoryError():
+            cure = f"is full {said}. Give it more memory, or have it forget: maxmemory-policy allkeys-lru."
+        case redis.ReadOnlyError():
+            cure = f"is a replica, which keeps nothing {said}. Name its master, or its sentinels."
+        case redis.TimeoutError() | TimeoutError():
+            cure = f"does not answer in time {said}. Check it and the network; ?timeout= sets the time."
+        case redis.ConnectionError() | OSError():
+            cure = f"cannot be reached {said}. Start it, or name another with store= or ASKONCE_STORE."
+        case _:
+            cure = f"could not do what it was asked {said}. Look into its log."
+    return StorageError(f"{where} {cure}")
+
+
+def _redis_py(address: Address) -> Any:
+    try:
+        import redis
+        import redis.cluster
+        import redis.sentinel
+    except ImportError:
+        raise SettingsError(f"store: {address.url} needs redis-py. Run: pip install 'askonce[redis]'") from None
+    return redis

@@ -1,0 +1,185 @@
+"""Databases that the tests start themselves: on free ports, in temporary folders; what a server left is gone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+
+REDIS = ("redis-server", *filter(shutil.which, ("valkey-server",)))
+"""Programs that are tested; the second where it is installed."""
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class RedisServer:
+    """A Redis or Valkey on a port of this machine, without a file."""
+
+    def __init__(self, program: str, folder: Path, *options: str) -> None:
+        self.port = free_port()
+        self.options = options
+        self.socket = folder / "socket"
+        self._command = [
+            *(program, "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self.socket)),
+            *("--save", "", "--dir", str(folder), "--loglevel", "warning", *options),
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start it, empty, and wait until it answers."""
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), timeout=5) as probe:
+                    probe.sendall(b"PING\r\n")
+                    if probe.recv(64)[:1] in b"+-":
+                        return
+            except OSError:
+                assert self._process.poll() is None, f"{self._command[0]} does not start"
+                assert time.monotonic() < deadline, f"{self._command[0]} does not answer"
+            time.sleep(0.01)
+
+    def url(self, **query: object) -> str:
+        """Return the URL under which it is a store; calls wait for it as long as a busy machine may need."""
+        query = {"timeout": 20} | query
+        return f"redis://127.0.0.1:{self.port}/0?" + "&".join(f"{name}={value}" for name, value in query.items())
+
+    def pause(self) -> None:
+        """Have it answer nothing, as a machine does that hangs."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Have it answer again."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End it, without a word."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+def find_redis(name: str = "redis-server") -> str:
+    """Return the program of that name, or skip the test."""
+    program = shutil.which(name)
+    if program is None:
+        pytest.skip(f"{name} is not installed")
+    return program
+
+
+@contextmanager
+def started_redis(*options: str, name: str = "redis-server") -> Iterator[RedisServer]:
+    """Start a server for one test, which may do with it what it likes."""
+    program = find_redis(name)
+    with tempfile.TemporaryDirectory(dir="/tmp" if os.path.isdir("/tmp") else None) as folder:  # noqa: PTH112
+        server = RedisServer(program, Path(folder), *options)
+        try:
+            yield server
+        finally:
+            server.kill()
+
+
+@pytest.fixture(scope="session")
+def redis_servers() -> Iterator[dict[str, RedisServer]]:
+    """Return the servers that tests share, each started when it is first asked for."""
+    with tempfile.TemporaryDirectory() as folder:
+        servers = _Servers(Path(folder))
+        yield servers
+        for server in servers.values():
+            server.kill()
+
+
+class _Servers(dict[str, RedisServer]):
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __missing__(self, name: str) -> RedisServer:
+        program, folder = find_redis(name), self._folder / name
+        folder.mkdir()
+        self[name] = RedisServer(program, folder)
+        return self[name]
+
+
+@pytest.fixture
+def redis_server(redis_servers: dict[str, RedisServer]) -> RedisServer:
+    """Return a running Redis, which other tests use as well: a prefix keeps what is theirs apart."""
+    return redis_servers["redis-server"]
+
+
+@contextmanager
+def started_cluster() -> Iterator[list[RedisServer]]:
+    """Start three servers that share what is kept among them."""
+    program = find_redis()
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        servers: list[RedisServer] = []
+        for number in range(3):
+            (folder / str(number)).mkdir()
+            options = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--appendonly", "no")
+            servers.append(RedisServer(program, folder / str(number), *options))
+            stack.callback(servers[-1].kill)
+        bounds = [0, 5461, 10923, 16384]
+        clients = [stack.enter_context(redis.Redis(port=server.port)) for server in servers]
+        for number, client in enumerate(clients):
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", bounds[number], bounds[number + 1] - 1)
+            client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        for server, options in ((one, one.options) for one in servers[1:]):
+            bus = options[options.index("--cluster-port") + 1]
+            clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", server.port, bus)
+        deadline = time.monotonic() + 20
+        while not all(b"cluster_state:ok" in _info(one) and b"known_nodes:3" in _info(one) for one in clients):
+            assert time.monotonic() < deadline, "the cluster does not come together"
+            time.sleep(0.05)
+        yield servers
+
+
+def _info(client: redis.Redis) -> bytes:
+    info: bytes = client.connection_pool.get_encoder().encode(str(client.execute_command("CLUSTER INFO")))
+    return info.replace(b"': '", b":")
+
+
+@contextmanager
+def started_sentinel(server: RedisServer) -> Iterator[int]:
+    """Start a sentinel that knows a server as `askonce`; yield its port."""
+    program = find_redis()
+    with tempfile.TemporaryDirectory() as name:
+        port = free_port()
+        plan = Path(name) / "sentinel.conf"
+        plan.write_text(
+            f"port {port}\nbind 127.0.0.1\ndir {name}\nsentinel monitor askonce 127.0.0.1 {server.port} 1\n"
+        )
+        process = subprocess.Popen([program, str(plan), "--sentinel"], stdout=subprocess.DEVNULL)
+        try:
+            deadline = time.monotonic() + 10
+            while True:
+                try:
+                    with socket.create_connection(("127.0.0.1", port), timeout=5):
+                        break
+                except OSError:
+                    assert time.monotonic() < deadline, "the sentinel does not answer"
+                    time.sleep(0.01)
+            yield port
+        finally:
+            process.kill()
+            process.wait()
