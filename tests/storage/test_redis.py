@@ -200,7 +200,7 @@ def test_a_hit_is_one_command(storage: RedisStorage, client: redis_py.Redis) -> 
 def test_full() -> None:
     """A full server that evicts nothing still answers; what cannot be kept is told, with the cure."""
     with started_redis("--maxmemory", "3mb", "--maxmemory-policy", "noeviction") as server:
-        storage = open_storage(server.url())
+        storage = RedisStorage(server.url())
         kept = 0
         with pytest.raises(StorageError, match=r"is full.*maxmemory"):
             while kept < 1000:
@@ -216,7 +216,7 @@ def test_full() -> None:
 def test_server_that_forgets() -> None:
     """Where the server evicts what is long unused, an answer is whole or missing, and keeping goes on."""
     with started_redis("--maxmemory", "12mb", "--maxmemory-policy", "allkeys-lru") as server:
-        storage = open_storage(server.url())
+        storage = RedisStorage(server.url())
         recorded = [take(NOISE.randbytes(size)) for size in (40_000, 1_200_000, 300) for _ in range(40)]
         assert 0 < [storage.add(ask(number), one) for number, one in enumerate(recorded)].count(True)
         assert storage.add(ask(1000), take())
@@ -231,7 +231,7 @@ def test_server_that_forgets() -> None:
 def test_restart() -> None:
     """After a restart of the server the next look-up connects again, and scripts are there again."""
     with started_redis() as server:
-        storage = open_storage(server.url())
+        storage = RedisStorage(server.url())
         storage.add(ask(1), take())
         assert storage.takes(ask(1).key)
         server.kill()
@@ -247,7 +247,7 @@ def test_restart() -> None:
 def test_silence() -> None:
     """A server that hangs is given up, with the cure; when it goes on, nothing that it says late is misread."""
     with started_redis() as server:
-        storage = open_storage(server.url(timeout="200ms"))
+        storage = RedisStorage(server.url(timeout="200ms"))
         for number in (1, 2):
             storage.add(ask(number), take(b"%d" % number))
             storage.takes(ask(number).key)
@@ -263,7 +263,7 @@ def test_silence() -> None:
 
 def test_threads_and_lost_connections(redis_server: RedisServer, client: redis_py.Redis) -> None:
     """Connections that the server has closed are replaced unnoticed."""
-    storage = open_storage(redis_server.url(prefix="lost:"))
+    storage = RedisStorage(redis_server.url(prefix="lost:"))
     storage.add(ask(1), take())
     for _ in range(3):
         storage.takes(ask(1).key)
@@ -300,7 +300,7 @@ def test_cluster() -> None:
     """In a cluster an entry is in one place, its index in one other, and all of it is found."""
     with started_cluster() as servers:
         places = ",".join(f"127.0.0.1:{server.port}" for server in servers)
-        storage = open_storage(f"redis+cluster://{places}?timeout=20", max_size=6 << 20)
+        storage = RedisStorage(f"redis+cluster://{places}?timeout=20", max_size=6 << 20)
         large = take(NOISE.randbytes(3 << 20))
         assert storage.add(ask(0), large)
         for number in range(1, 40):
@@ -327,18 +327,18 @@ def test_cluster() -> None:
 def test_sentinel() -> None:
     """The master is found through a sentinel."""
     with started_redis() as server, started_sentinel(server) as port:
-        storage = open_storage(f"redis+sentinel://127.0.0.1:{port}/askonce/0?timeout=20")
+        storage = RedisStorage(f"redis+sentinel://127.0.0.1:{port}/askonce/0?timeout=20")
         assert storage.add(ask(1), take())
         assert (take(),) == tuple(storage.takes(ask(1).key))
         storage.close()
         with pytest.raises(StorageError, match="cannot be reached"):
-            open_storage(f"redis+sentinel://127.0.0.1:{port}/nobody?timeout=20").takes(ask(1).key)
+            RedisStorage(f"redis+sentinel://127.0.0.1:{port}/nobody?timeout=20").takes(ask(1).key)
 
 
 def test_socket(redis_server: RedisServer) -> None:
     """A server is reached through its socket, too, and is the same one."""
-    one = open_storage(f"unix://{redis_server.socket}?prefix=socket:&timeout=20")
-    other = open_storage(redis_server.url(prefix="socket:"))
+    one = RedisStorage(f"unix://{redis_server.socket}?prefix=socket:&timeout=20")
+    other = RedisStorage(redis_server.url(prefix="socket:"))
     one.add(ask(1), take())
     assert (take(),) == tuple(other.takes(ask(1).key))
     one.close()
@@ -349,12 +349,12 @@ def test_password() -> None:
     """The password opens the store, and is in neither its name nor a message."""
     with started_redis("--requirepass", "sk-test-SECRET-redis-51c0") as server:
         right = f"redis://default:sk-test-SECRET-redis-51c0@127.0.0.1:{server.port}?timeout=20"
-        storage = open_storage(right)
+        storage = RedisStorage(right)
         storage.add(ask(1), take())
         assert storage.takes(ask(1).key)
         assert f"redis://default@127.0.0.1:{server.port}?timeout=20" == storage.url
         storage.close()
-        wrong = open_storage(right.replace("51c0", "77aa"))
+        wrong = RedisStorage(right.replace("51c0", "77aa"))
         with pytest.raises(StorageError, match="lets nobody in") as raised:
             wrong.takes(ask(1).key)
         assert "SECRET" not in f"{raised.value}{wrong.url}"

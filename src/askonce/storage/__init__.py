@@ -31,9 +31,12 @@ def open_storage(url: str | Path, *, max_size: int | None = None, memory: int = 
         return shared_memory(text.removeprefix("memory:"), max_size)
     scheme, separator, rest = text.partition("://")
     if separator and scheme in _REDIS:
+        from askonce.storage.nearby import Nearby
         from askonce.storage.redis import RedisStorage
 
-        return RedisStorage(text, max_size=max_size)
+        redis = RedisStorage(text, max_size=max_size)
+        address = redis.address
+        return Nearby(redis, memory=memory, seconds=address.nearby, patience=address.timeout)
     if not separator:
         path = Path(text).expanduser()
     elif scheme == "sqlite":

@@ -15,6 +15,7 @@ from itertools import islice
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from askonce._core.body import canonical_json
 from askonce._core.entry import Entry, Key, Question, Take
 from askonce._core.record import digest, pack
 from askonce.errors import DamagedStoreError
@@ -23,6 +24,8 @@ from askonce.notices import warn_once
 from askonce.storage.packed import expand, read_answer, squeeze
 from askonce.storage.protocol import Filter, ModelTotals, Totals
 from askonce.storage.redis_address import read_address
+from askonce.storage.redis_changes import Changes
+from askonce.storage.redis_leases import Leases
 from askonce.storage.redis_script import COUNTS, HEADER, SAVED, SCRIPT
 from askonce.storage.redis_server import Script, Server
 
@@ -64,6 +67,8 @@ class RedisStorage:
         """How many takes were left out because their digest did not match."""
         self._server = Server(self.address)
         self._takes_prefix = f"{self.address.prefix}takes:{{".encode()
+        self._leases = Leases(self._server, self.address.lease, self._place_of_lease)
+        self._changes: list[Changes] = []
         self.renew()
         renew_in_children(self)
 
@@ -134,7 +139,7 @@ class RedisStorage:
             *take.answer.usage,
             len(data),
             parts,
-            self._fence(key, take),
+            self._token(key, take),
             mark,
             digest(key, take.seed, packed),
             coding,
@@ -173,8 +178,9 @@ class RedisStorage:
             self._server.do(("SET", self._part(key, mark, at), piece, "EX", _PARTS_SECONDS))
         return mark, len(pieces)
 
-    def _fence(self, key: Key, take: Take) -> float:
-        return 0.0
+    def _token(self, key: Key, take: Take) -> int:
+        """Return the number of the lease under which a take was asked for, as the engine names it; 0 for none."""
+        return self._leases.token(key + canonical_json([take.seed, take.slot]).encode())
 
     def _evict(self, newest: Key, size: int) -> None:
         """Forget entries until the size is below the cap: of each sample, those that are unused for longest."""
@@ -196,6 +202,24 @@ class RedisStorage:
                 _, size = self._change("remove", key)
                 if size <= self.max_size:
                     return
+
+    # --- Claiming, and hearing of others ------------------------------------------------------------------
+
+    def claim(self, name: bytes) -> bool:
+        return self._leases.claim(name)
+
+    def release(self, name: bytes) -> None:
+        self._leases.release(name)
+
+    def _place_of_lease(self, name: bytes) -> bytes:
+        return b"%b:%b" % (self._key("lease", name[:32]), name[32:])
+
+    def watch(self, changed: Callable[[Key | None], None]) -> Callable[[], bool]:
+        """Do as `Remote.watch` says; of a cluster, whose servers each would have to be heard, nothing is heard."""
+        if self.address.kind == "cluster":
+            return _never
+        self._changes.append(Changes(self._server, self._takes_prefix, self.address.nearby, changed))
+        return self._changes[-1].is_heard
 
     # --- Counting -----------------------------------------------------------------------------------------
 
@@ -356,8 +380,11 @@ class RedisStorage:
 
     def close(self) -> None:
         """Write what is pending and close the connections; using it again opens it again."""
+        for changes in self._changes:
+            changes.close()
         try:
             self._write_hits()
+            self._leases.close()
         finally:
             self._server.close()
 
@@ -403,6 +430,10 @@ class RedisStorage:
 
     def _patiently(self, *command: Any) -> Any:
         return self._server.do(command)[0]
+
+
+def _never() -> bool:
+    return False
 
 
 def _tag(key: Key) -> bytes:

@@ -321,12 +321,9 @@ return new
 """Have a lease, as a token larger than any before it; '0' while another has it."""
 
 RENEW = """
-local token = redis.call('HGET', KEYS[1], 'token')
-if token and token ~= ARGV[2] then return 0 end
-redis.call('HSET', KEYS[1], 'holder', ARGV[1], 'token', ARGV[2])
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
-return 1
+if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """
-"""Have a lease for longer; 0 when another had it meanwhile."""
+"""Have a lease for longer, unless it has run out."""
 
 RELEASE = "if redis.call('HGET', KEYS[1], 'token') == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"

@@ -1,0 +1,114 @@
+"""Claims among machines: a lease runs out unless it is renewed, and has a number that tells who came later.
+
+The number (a fencing token) grows with every lease of a name. Who keeps an answer shows it: where the answer of a
+later lease is kept already, that of an earlier one, which its process took for its own still, does not replace it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from askonce.errors import StorageError
+from askonce.forks import renew_in_children
+from askonce.storage.redis_script import CLAIM, RELEASE, RENEW
+from askonce.storage.redis_server import Server
+
+_IDLE_SECONDS = 30.0  # after which the thread that renews ends, if nothing is left to renew
+
+
+class _Held:
+    __slots__ = ("times", "token")
+
+    def __init__(self) -> None:
+        self.token = 0
+        self.times = 0
+
+
+class Leases:
+    """Claim names of a server for this process; `place` tells under which key one lies."""
+
+    def __init__(self, server: Server, seconds: float, place: Callable[[bytes], bytes]) -> None:
+        self._server = server
+        self._milliseconds = max(1, round(1000 * seconds))
+        self._place = place
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Begin without leases in a forked child: they stayed with the parent."""
+        self._holder = os.urandom(12).hex()
+        self._held: dict[bytes, _Held] = {}
+        self._lock = threading.RLock()  # the garbage collector may release other claims meanwhile
+        self._thread: threading.Thread | None = None
+
+    def claim(self, name: bytes) -> bool:
+        """Claim a name; False while another process has it."""
+        with self._lock:
+            held = self._held.get(name)
+            if held is not None and held.token:
+                held.times += 1
+                return True
+        answer = self._server.ask_script(CLAIM, [self._place(name)], [self._holder, self._milliseconds])
+        token = int(answer)
+        if token == 0:
+            return False
+        with self._lock:
+            held = self._held.setdefault(name, _Held())
+            held.token = max(held.token, token)
+            held.times += 1
+            self._start()
+        return True
+
+    def release(self, name: bytes) -> None:
+        """Give up a claim, as often as it was had."""
+        with self._lock:
+            held = self._held.get(name)
+            if held is None:
+                return
+            held.times -= 1
+            if held.times > 0:
+                return
+            del self._held[name]
+        self._server.run((RELEASE, [self._place(name)], [held.token]))
+
+    def token(self, name: bytes) -> int:
+        """Return the number of this process's lease of a name, also of one that has run out; 0 for none."""
+        held = self._held.get(name)
+        return 0 if held is None else held.token
+
+    def close(self) -> None:
+        """Give up all there is, without waiting for a server that does not answer."""
+        with self._lock:
+            held, self._held = self._held, {}
+        scripts = [(RELEASE, [self._place(name)], [one.token]) for name, one in held.items()]
+        if scripts:
+            with suppress(StorageError):
+                self._server.run(*scripts)
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._renew_all, name="askonce-leases", daemon=True)
+            try:
+                self._thread.start()
+            except RuntimeError:  # no more threads: the leases run out
+                self._thread = None
+
+    def _renew_all(self) -> None:
+        idle_since = time.monotonic()
+        while True:
+            time.sleep(self._milliseconds / 3000)
+            with self._lock:
+                held = {name: one.token for name, one in self._held.items()}
+                if held:
+                    idle_since = time.monotonic()
+                elif time.monotonic() - idle_since > _IDLE_SECONDS:
+                    self._thread = None
+                    return
+            scripts = [(RENEW, [self._place(name)], [token, self._milliseconds]) for name, token in held.items()]
+            if scripts:
+                with suppress(StorageError):  # then they run out, and others may ask
+                    self._server.run(*scripts)
