@@ -12,19 +12,25 @@ _said: set[str] = set()
 _lock = Lock()  # the garbage collector may end a call that warns, anywhere
 
 
-def warn_once(message: str, *, cause: str | None = None) -> None:
-    """Warn of `message`, unless its `cause` (by default the message) was warned of before.
+def warn_once(message: str, *, cause: str | None = None) -> bool:
+    """Warn of `message`, unless its `cause` (by default the message) was warned of before; tell which.
 
     Where warnings are errors, it is logged instead: a program must not break because the cache has a remark.
     """
     with _lock:
         if (cause or message) in _said:
-            return
+            return False
         _said.add(cause or message)
     try:
         warnings.warn(f"askonce: {message}", AskonceWarning, stacklevel=2)
     except AskonceWarning:
-        logging.getLogger("askonce").warning(message)
+        tell(message)
+    return True
+
+
+def tell(message: str) -> None:
+    """Log what is worth a line each time that it happens."""
+    logging.getLogger("askonce").warning(message)
 
 
 def forget_warnings() -> None:

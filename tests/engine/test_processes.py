@@ -48,7 +48,7 @@ Process = subprocess.Popen[str]
 
 
 @contextmanager
-def started(script: str, count: int, url: str, store: Path, **environment: str) -> Iterator[list[Process]]:
+def started(script: str, count: int, url: str, store: Path | str, **environment: str) -> Iterator[list[Process]]:
     """Start processes; each says that it is ready, and goes on at a word."""
     pipe = subprocess.PIPE
     program = PRELUDE + textwrap.dedent(script)

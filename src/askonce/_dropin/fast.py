@@ -220,7 +220,7 @@ def _decide(learned: Learned) -> Answer | None:
         made = cache.begin(learned.request, match) if match is not None else None
         if not isinstance(made, Call) or made.controls.delays or made.controls.repeat is Repeat.SEQUENCE:
             return None
-        verdict = cache.settle(made, 0)
+        verdict = cache.settle_at_once(made, 0)
         return cache.replay(made, *verdict) if isinstance(verdict, Replay) else None
     except Exception:  # the slow path meets it too, and deals with it
         return None

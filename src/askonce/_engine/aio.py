@@ -24,6 +24,7 @@ from askonce._core.tape import Left
 from askonce._engine.cache import Cache, Call, Match
 from askonce._engine.course import (
     Ask,
+    Do,
     Following,
     Leading,
     Nap,
@@ -41,6 +42,7 @@ from askonce._engine.loops import (
     asyncio_loop,
     call_in,
     hold,
+    in_thread,
     is_cancelled,
     replies,
     running_loop,
@@ -136,6 +138,8 @@ async def _drive(
                         result = await forward(asked)
                     case Wait(flight):
                         result = await _wait(flight, patience)
+                    case Do(action, workers):
+                        result = await in_thread(action, workers)
                     case Nap(seconds):
                         await sleep(seconds)
                         result = None

@@ -27,6 +27,7 @@ from askonce._engine.context import overrides
 from askonce._engine.flight import Flight, Flights, Name
 from askonce._engine.guard import Guard
 from askonce._engine.meter import Meter, Stats
+from askonce._engine.patience import Patience
 from askonce._engine.tickets import Tickets
 from askonce.errors import ControlError
 from askonce.settings import Settings
@@ -41,6 +42,7 @@ _CALLS = 4 << 20  # bytes of requests, again of bodies, and of hits, that are re
 _TALLY = 64  # hits that may wait to be counted, and for how many seconds
 _TALLY_SECONDS = 1.0
 _ORIGINS = 1024  # origins of which it is remembered whether they are ours
+_LONG = 5.0  # seconds for which an answer whose images were fetched waits to be kept: no call does
 _CANDIDATES = 400  # recorded questions that a missed one is compared with
 
 
@@ -157,7 +159,7 @@ class Cache:
         self.log = log or _print_line
 
     def __repr__(self) -> str:
-        return f"<askonce {self.settings.mode} {self.settings.store}>"
+        return f"<askonce {self.settings.mode} {self.guard.storage.url}>"  # without the password in it
 
     def match(self, *origin: *Origin) -> Match | None:
         """Return what makes a request of this origin ours, or None where it is to be left alone."""
@@ -202,7 +204,7 @@ class Cache:
             return None
         if until is not None and time.time() >= until:
             return None
-        if choose(self.guard.takes(call.question.key), call.controls.seed) is not take:
+        if choose(self.guard.at_once(call.question.key) or (), call.controls.seed) is not take:
             return None
         self._recalled.append((call, take, time.time()))
         if len(self._recalled) >= _TALLY or time.monotonic() - self._tallied > _TALLY_SECONDS:
@@ -220,6 +222,7 @@ class Cache:
     def stats(self) -> Stats:
         """What this cache has done so far."""
         self._tally()
+        self.guard.flush()
         return self.meter.stats
 
     def begin(self, request: Request, match: Match) -> Call | Answer:
@@ -311,32 +314,77 @@ class Cache:
 
     def settle(self, call: Call, turn: int) -> Verdict:
         """Decide on a call with what the storage holds."""
+        return self._settle(call, turn, self.guard.takes, self.guard.similar, self._imported(call))
+
+    def settle_at_once(self, call: Call, turn: int) -> Verdict | None:
+        """Do the same; None where looking it up could take long."""
+        if not self.guard.is_far:
+            return self.settle(call, turn)
+        if self._has_imported is None:
+            return None
+
+        def find(key: Key) -> Sequence[Take]:
+            takes = self.guard.at_once(key)
+            if takes is None:
+                raise _FarAwayError
+            return takes
+
+        try:
+            return self._settle(call, turn, find, _search_far_away, self._imported(call))
+        except _FarAwayError:
+            return None
+
+    def settle_without(self, call: Call, turn: int) -> Verdict:
+        """Decide on a call as if nothing was recorded, since the storage has been waited for long enough."""
+        return self._settle(call, turn, lambda _: (), lambda *_: (), None)
+
+    def _settle(
+        self,
+        call: Call,
+        turn: int,
+        find: Callable[[Key], Sequence[Take]],
+        search: Callable[[Question, int], Sequence[Question]],
+        imported: Imported | None,
+    ) -> Verdict:
         if not call.rotates:
-            return self._settle(call, turn)
+            return self._decide(call, turn, find, search, imported)
         turn = self.tickets.draw(call.series)
-        verdict = self._settle(call, turn)
-        if not isinstance(verdict, Replay):
-            self.tickets.give_back(call.series, turn)
+        verdict = None
+        try:
+            verdict = self._decide(call, turn, find, search, imported)
+        finally:
+            if not isinstance(verdict, Replay):
+                self.tickets.give_back(call.series, turn)
         return verdict
 
-    def _settle(self, call: Call, turn: int) -> Verdict:
-        steps = decide(call.question, call.controls, time.time(), turn, self._imported(call))
+    def _decide(
+        self,
+        call: Call,
+        turn: int,
+        find: Callable[[Key], Sequence[Take]],
+        search: Callable[[Question, int], Sequence[Question]],
+        imported: Imported | None,
+    ) -> Verdict:
+        steps = decide(call.question, call.controls, time.time(), turn, imported)
         try:
             need = next(steps)
             while True:
                 if isinstance(need, Find):
-                    need = steps.send(self.guard.takes(need.key))
+                    need = steps.send(find(need.key))
                 else:
-                    need = steps.send(self.guard.similar(need.question, _CANDIDATES))
+                    need = steps.send(search(need.question, _CANDIDATES))
         except StopIteration as stop:
             verdict: Verdict = stop.value
             return verdict
 
     def _imported(self, call: Call) -> Imported | None:
         """Return what looks for imported answers to a call; None where the store has none or a take is named."""
-        if self._has_imported is None:
-            self._has_imported = bool(self.guard.takes(MARK_KEY))
-        if not self._has_imported or call.controls.seed != call.body.seed:
+        has_imported = self._has_imported
+        if has_imported is None:
+            has_imported = bool(self.guard.takes(MARK_KEY))
+            if has_imported or self.guard.is_well:
+                self._has_imported = has_imported
+        if not has_imported or call.controls.seed != call.body.seed:
             return None
         from askonce._core.cachy import CachyLookup  # few stores need it
 
@@ -379,24 +427,28 @@ class Cache:
             if not off:
                 self._remember_miss(call, f"{verdict.why}, and in mode replay nothing is kept")
 
-    def keep(self, call: Call, verdict: Forward, slot: int, answer: Answer | str) -> None:
-        """Keep a complete answer; a string says why there is none."""
+    def keep(self, call: Call, verdict: Forward, slot: int, patience: Patience, answer: Answer | str) -> None:
+        """Keep a complete answer; a string says why there is none. Far away that takes `patience`."""
         if isinstance(answer, Answer) and self._is_pictured(call):
-            self.images.keep(call.question.key, answer, partial(self._keep, call, verdict, slot))
+            self.images.keep(call.question.key, answer, partial(self._keep, call, verdict, slot, _LONG))
         else:
-            self._keep(call, verdict, slot, answer)
+            self._keep(call, verdict, slot, patience.left, answer)
 
-    def _keep(self, call: Call, verdict: Forward, slot: int, answer: Answer | str) -> None:
+    def _keep(self, call: Call, verdict: Forward, slot: int, seconds: float, answer: Answer | str) -> None:
         if isinstance(answer, str):
             self._report("asked", call, f"{verdict.why}; not kept: {answer}")
             self._remember_miss(call, f"{verdict.why}; the answer was not kept: {answer}")
             return
         take = Take(answer, time.time(), call.controls.seed, call.controls.ttl, slot)
-        if self.guard.add(call.question, take, replace=verdict.replace):
-            self.meter.count("recorded")
-            self._report("recorded", call, f"{verdict.why}; took {answer.seconds:.2f} s")
-        else:
-            self._report("asked", call, f"{verdict.why}; not kept: the store did not take it")
+
+        def note(kept: bool) -> None:
+            if kept:
+                self.meter.count("recorded")
+                self._report("recorded", call, f"{verdict.why}; took {answer.seconds:.2f} s")
+            else:
+                self._report("asked", call, f"{verdict.why}; not kept: the store did not take it")
+
+        self.guard.keep(call.question, take, note, replace=verdict.replace, seconds=seconds)
 
     def _remember_miss(self, call: Call, why: str) -> None:
         """Note what neither the store answers nor will answer, for `askonce why`."""
@@ -468,6 +520,14 @@ class Cache:
                 model = f" {call.question.model}" if call.question.model else ""
                 call = f"{call.request.method} {call.request.host}{call.request.path}{model}"
             self.log(f"askonce {outcome:<8} {call}: {why}")
+
+
+class _FarAwayError(Exception):
+    """What is looked for is not in memory."""
+
+
+def _search_far_away(question: Question, limit: int) -> Sequence[Question]:
+    raise _FarAwayError
 
 
 def fit(call: Call, answer: Answer) -> Answer:

@@ -40,6 +40,11 @@ class Host(Protocol):
         """Whether calls from here can be shared at all."""
         ...
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether the code that runs here may wait for a moment: not in an event loop, where others would too."""
+        ...
+
     def can_follow(self, flight: Flight) -> bool:
         """Tell whether a caller here may wait for that flight."""
         ...
@@ -97,7 +102,11 @@ class Flight:
 
     def afterwards(self, retire: Callable[[Flight], None]) -> None:
         """Have `retire` called once nobody can join any more: after its answer was kept, if it was."""
-        self._afterwards.append(retire)
+        with self.lock:
+            if self.phase in _JOINABLE:
+                self._afterwards.append(retire)
+                return
+        retire(self)
 
     # --- What the leader's driver says ---------------------------------------------------------------------
 

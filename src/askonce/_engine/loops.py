@@ -7,10 +7,14 @@ import math
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TypeVar
 
 from askonce._engine.flight import Flight, Host
 from askonce._engine.threads import Vigil
 from askonce._engine.upstream import HEAD_SILENCE
+from askonce._engine.workers import Workers
+
+T = TypeVar("T")
 
 
 async def wait(flight: Flight, have: int, patience: float | None) -> bool:
@@ -81,8 +85,23 @@ async def sleep(seconds: float) -> None:
         await sys.modules["trio"].sleep(seconds)
 
 
+async def in_thread(action: Callable[[], T], workers: Workers) -> T:
+    """Do something in a thread, whatever event loop this is."""
+    loop = asyncio_loop()
+    if loop is None:
+        done: T = await sys.modules["trio"].to_thread.run_sync(action)
+        return done
+    try:
+        future = loop.run_in_executor(workers.pool, action)
+    except RuntimeError:  # closed in this moment, or no more threads: at the end of a program none are started
+        return action()
+    return await future
+
+
 class Task:
     """An async caller; `loop` is None where there is no asyncio."""
+
+    may_wait = False
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
         self._loop = loop

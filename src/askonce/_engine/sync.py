@@ -16,7 +16,7 @@ from askonce._core.messages import Answer, Head, Request
 from askonce._core.playback import head_pause, pieces
 from askonce._core.tape import Left
 from askonce._engine.cache import Cache, Match
-from askonce._engine.course import Ask, Following, Leading, Nap, Outcome, Passed, Played, Wait, course
+from askonce._engine.course import Ask, Do, Following, Leading, Nap, Outcome, Passed, Played, Wait, course
 from askonce._engine.flight import Flight
 from askonce._engine.threads import Thread, replies, wait
 from askonce._engine.upstream import DRAIN_SECONDS, Upstream, closed, open_streams, opened
@@ -82,6 +82,8 @@ def _run(
                         result = forward(asked)
                     case Wait(flight):
                         result = _wait(flight, patience)
+                    case Do(action, _):
+                        result = action()
                     case Nap(seconds):
                         time.sleep(seconds)
                         result = None

@@ -61,6 +61,7 @@ class Thread:
     """A sync caller."""
 
     shares = True
+    may_wait = True
 
     def __init__(self) -> None:
         self._ident = threading.get_ident()

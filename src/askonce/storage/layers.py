@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from askonce._core.entry import Entry, Key, Question, Take
 from askonce.errors import StorageError
 from askonce.notices import warn_once
-from askonce.storage.protocol import Claims, Filter, Marks, ModelTotals, Storage, Texts, Totals
+from askonce.storage.protocol import Claims, Far, Filter, Marks, ModelTotals, Storage, Texts, Totals
 
 T = TypeVar("T")
 
@@ -40,18 +40,37 @@ class Layers:
         try:
             found = self.own.takes(key)
         except StorageError as error:
-            if not any(beneath):
+            if not any(beneath) or self.is_far:  # then it is who asks that does without it for a while
                 raise
             warn_once(f"the store cannot be read: {error} What was handed out still answers.")
             found = ()
-        if not any(beneath):
-            return found
-        if not found and sum(map(bool, beneath)) == 1:
-            return next(filter(None, beneath))
-        takes: dict[tuple[str | None, int], Take] = {}
-        for take in (take for layer in (found, *beneath) for take in layer):
-            takes.setdefault((take.seed, take.slot), take)
-        return sorted(takes.values(), key=lambda take: take.recorded)
+        return _merged(found, beneath)
+
+    @property
+    def is_far(self) -> bool:
+        """Whether one's own storage is."""
+        return isinstance(self.own, Far) and self.own.is_far
+
+    @property
+    def patience(self) -> float:
+        """How long a call waits for one's own."""
+        return self.own.patience if isinstance(self.own, Far) else 0.0
+
+    def peek(self, key: Key) -> Sequence[Take] | None:
+        found = self.own.peek(key) if isinstance(self.own, Far) else None
+        return None if found is None else _merged(found, self._each(lambda layer: layer.takes(key)))
+
+    def meanwhile(self, key: Key) -> Sequence[Take]:
+        found = self.own.meanwhile(key) if isinstance(self.own, Far) else ()
+        return _merged(found, self._each(lambda layer: layer.takes(key)))
+
+    def expect(self, question: Question, take: Take, *, replace: bool) -> None:
+        if isinstance(self.own, Far):
+            self.own.expect(question, take, replace=replace)
+
+    def unexpect(self, question: Question, take: Take) -> None:
+        if isinstance(self.own, Far):
+            self.own.unexpect(question, take)
 
     def add(self, question: Question, take: Take, *, replace: bool = False) -> bool:
         return self.own.add(question, take, replace=replace)
@@ -122,3 +141,15 @@ class Layers:
                 warn_once(f"{error} It is left out.", cause=f"left out: {layer.url}")
                 self._others.remove(layer)
         return answers
+
+
+def _merged(found: Sequence[Take], beneath: Sequence[Sequence[Take]]) -> Sequence[Take]:
+    """Return the takes of all layers."""
+    if not any(beneath):
+        return found
+    if not found and sum(map(bool, beneath)) == 1:
+        return next(filter(None, beneath))
+    takes: dict[tuple[str | None, int], Take] = {}
+    for take in (take for layer in (found, *beneath) for take in layer):
+        takes.setdefault((take.seed, take.slot), take)
+    return sorted(takes.values(), key=lambda take: take.recorded)

@@ -65,6 +65,10 @@ class Nearby:
             return None
         return self._with_expected(key, item[0]) if self._expected else item[0]
 
+    def meanwhile(self, key: Key) -> Sequence[Take]:
+        """Return what this process is about to keep: nothing else is known."""
+        return self._with_expected(key, ())
+
     def takes(self, key: Key) -> Sequence[Take]:
         found = self.peek(key)
         if found is not None:
@@ -87,7 +91,7 @@ class Nearby:
         return takes
 
     def expect(self, question: Question, take: Take, *, replace: bool) -> None:
-        """Hand out a take that will be added, until `add` has been called with it or `unexpect` was."""
+        """Hand out a take that is about to be added, until `unexpect`: it may wait, and others ask meanwhile."""
         with self._lock:
             self._expected.setdefault(question.key, []).append((take, replace))
 

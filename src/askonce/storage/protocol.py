@@ -156,6 +156,35 @@ class Remote(Protocol):
 
 
 @runtime_checkable
+class Far(Protocol):
+    """What a storage can do besides that may be far away, with what was read lately in memory."""
+
+    @property
+    def is_far(self) -> bool:
+        """Whether looking something up may take long; the rest is of use only if it may."""
+        ...
+
+    @property
+    def patience(self) -> float:
+        """How many seconds a call may be kept waiting for it."""
+        ...
+
+    def peek(self, key: Key) -> Sequence[Take] | None:
+        """Return what `takes` would, if that is known without asking far away."""
+        ...
+
+    def meanwhile(self, key: Key) -> Sequence[Take]:
+        """Return what there is of a question while nothing far away can be asked."""
+        ...
+
+    def expect(self, question: Question, take: Take, *, replace: bool) -> None:
+        """Hand out a take that is about to be added, until `unexpect`."""
+        ...
+
+    def unexpect(self, question: Question, take: Take) -> None: ...
+
+
+@runtime_checkable
 class Texts(Protocol):
     """What a storage says that people read: whether answers are to come without a content coding."""
 

@@ -18,6 +18,7 @@ from askonce.forks import renew_in_children
 from askonce.storage.redis_server import Server
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds between attempts to connect
+_LOOK = 0.25  # between looks at whether it is to go on
 _REFUSED_PAUSE = 60.0  # the same where the server knows no tracking, or does not allow it
 
 
@@ -102,7 +103,7 @@ class Changes:
                 self._known_at = asked_at
             again_at = asked_at + self._bound / 3
             while not stopping.is_set() and (left := again_at - time.monotonic()) > 0:
-                if connection.can_read(timeout=min(left, 1.0)):
+                if connection.can_read(timeout=min(left, _LOOK)):
                     connection.read_response(push_request=True)
 
     def _tell(self, message: Any) -> None:

@@ -43,7 +43,7 @@ class Leases:
         self._holder = os.urandom(12).hex()
         self._held: dict[bytes, _Held] = {}
         self._lock = threading.RLock()  # the garbage collector may release other claims meanwhile
-        self._thread: threading.Thread | None = None
+        self._stopping: threading.Event | None = None  # of the thread that renews
 
     def claim(self, name: bytes) -> bool:
         """Claim a name; False while another process has it."""
@@ -73,7 +73,7 @@ class Leases:
             if held.times > 0:
                 return
             del self._held[name]
-        self._server.run((RELEASE, [self._place(name)], [held.token]))
+        self._server.ask_script(RELEASE, [self._place(name)], [held.token])
 
     def token(self, name: bytes) -> int:
         """Return the number of this process's lease of a name, also of one that has run out; 0 for none."""
@@ -84,29 +84,33 @@ class Leases:
         """Give up all there is, without waiting for a server that does not answer."""
         with self._lock:
             held, self._held = self._held, {}
+            if self._stopping is not None:
+                self._stopping.set()
+                self._stopping = None
         scripts = [(RELEASE, [self._place(name)], [one.token]) for name, one in held.items()]
         if scripts:
             with suppress(StorageError):
                 self._server.run(*scripts)
 
     def _start(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._renew_all, name="askonce-leases", daemon=True)
-            try:
-                self._thread.start()
-            except RuntimeError:  # no more threads: the leases run out
-                self._thread = None
+        if self._stopping is None:
+            stopping = threading.Event()
+            with suppress(RuntimeError):  # no more threads: the leases run out
+                arguments = (stopping,)
+                threading.Thread(
+                    target=self._renew_all, args=arguments, name="askonce-leases", daemon=True
+                ).start()
+                self._stopping = stopping
 
-    def _renew_all(self) -> None:
+    def _renew_all(self, stopping: threading.Event) -> None:
         idle_since = time.monotonic()
-        while True:
-            time.sleep(self._milliseconds / 3000)
+        while not stopping.wait(self._milliseconds / 3000):
             with self._lock:
                 held = {name: one.token for name, one in self._held.items()}
                 if held:
                     idle_since = time.monotonic()
-                elif time.monotonic() - idle_since > _IDLE_SECONDS:
-                    self._thread = None
+                elif stopping is self._stopping and time.monotonic() - idle_since > _IDLE_SECONDS:
+                    self._stopping = None
                     return
             scripts = [(RENEW, [self._place(name)], [token, self._milliseconds]) for name, token in held.items()]
             if scripts:
