@@ -106,6 +106,18 @@ class Call(NamedTuple):
         return request if self.body.sent is self.request.body else request.with_body(self.body.sent)
 
 
+class Steady(NamedTuple):
+    """A hit whose decision depends on the call and its takes alone: the same until one of them changes.
+
+    `until` is when it is no longer fresh, in Unix seconds; None: never.
+    """
+
+    call: Call
+    take: Take
+    answer: Answer
+    until: float | None
+
+
 class Door(NamedTuple):
     """How calls come in.
 
@@ -148,7 +160,7 @@ class Cache:
         # Those whose counting is put off, since it costs more than they do.
         self._recalled: deque[tuple[Call, Take, float]] = deque()
         self._tallied = time.monotonic()
-        self._steady: LRU[bytes, tuple[Call, Take, Answer, float | None]] = LRU(_CALLS)
+        self._steady: LRU[bytes, Steady] = LRU(_CALLS)
         self._calls: LRU[Request, Call] = LRU(_CALLS)
         self._bodies: LRU[tuple[str, bytes], Body] = LRU(_CALLS)
         self._fields = CONTROL_FIELDS
@@ -190,26 +202,33 @@ class Cache:
                 return Match(domain, route)
         return None
 
-    def recall(self, request: Request) -> Answer | None:
-        """Return the answer that the same request, byte for byte, had before, if nothing has changed since.
-
-        The decision depends on the call and its takes alone, so that it need not be made again while both are
-        the same and no time to live has passed. This is the path of nearly every hit in a loop.
-        """
+    def steady(self, request: Request) -> Steady | None:
+        """Return the hit that the same request, byte for byte, was before; whether it still is, is not said."""
         steady = self._steady.get(request.body)
-        if steady is None or overrides() is not NONE:
+        if steady is None or overrides() is not NONE or steady.call.request != request:
             return None
-        call, take, answer, until = steady
-        if call.request != request:
-            return None
-        if until is not None and time.time() >= until:
-            return None
+        return steady
+
+    def recall(self, request: Request) -> Steady | None:
+        """Return the hit that the same request was before, if nothing has changed since, and count it.
+
+        This is the path of nearly every hit in a loop.
+        """
+        steady = self.steady(request)
+        return steady if steady is not None and self.confirm(steady) else None
+
+    def confirm(self, steady: Steady) -> bool:
+        """Tell whether a hit is one still, and count it if so."""
+        call, take, _, until = steady
+        now = time.time()
+        if until is not None and now >= until:
+            return False
         if choose(self.guard.at_once(call.question.key) or (), call.controls.seed) is not take:
-            return None
-        self._recalled.append((call, take, time.time()))
+            return False
+        self._recalled.append((call, take, now))
         if len(self._recalled) >= _TALLY or time.monotonic() - self._tallied > _TALLY_SECONDS:
             self._tally()
-        return answer
+        return True
 
     def _tally(self) -> None:
         """Count the hits that were recalled."""
@@ -401,9 +420,8 @@ class Cache:
         is_plain = not self.settings.debug and imported is None and overrides() is NONE
         if is_plain and not call.controls.delays and not call.repeats:
             until = take.fresh_until(reader_ttl(call.controls))
-            self._steady.put(
-                call.request.body, (call, take, answer, until), take.footprint + len(call.request.body)
-            )
+            size = take.footprint + len(call.request.body)
+            self._steady.put(call.request.body, Steady(call, take, answer, until), size)
         return answer
 
     def _count_hit(self, call: Call, take: Take, now: float, imported: Key | None = None) -> None:

@@ -11,6 +11,7 @@ from askonce.gateway.journal import Journal
 from askonce.gateway.keys import Keys
 from askonce.gateway.proxy import Proxy, Receive, Scope, Send
 from askonce.gateway.settings import GatewaySettings, read_gateway_settings
+from askonce.gateway.shortcuts import Shortcuts
 from askonce.notices import warn_once
 
 _NO_SOCKETS = (
@@ -28,6 +29,7 @@ class Gateway:
         self.keys = Keys(settings.keys)
         self.journal = Journal(settings.journal, keep=settings.keep_calls, most=settings.max_journal)
         self.proxy = Proxy(settings, self.cache, self.keys, self.journal.note)
+        self.shortcuts = Shortcuts(self.cache, self.keys, self.proxy.accepted, self.journal)
         self.desk = Desk(self.cache, self.keys, self.journal, needs_keys=settings.needs_keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

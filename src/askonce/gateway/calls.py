@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from askonce._core.entry import Question, Take
 from askonce._core.messages import Answer
@@ -43,3 +44,11 @@ class Call:
     def ended(self) -> None:
         """All is said."""
         self.seconds = time.perf_counter() - self.started
+
+
+class Again(NamedTuple):
+    """A call like one before in all but its time: `at` in Unix seconds, and how many seconds it took."""
+
+    call: Call
+    at: float
+    seconds: float

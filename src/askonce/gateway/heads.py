@@ -41,12 +41,18 @@ def for_client(head: Head, more: Iterable[tuple[bytes, bytes]] = ()) -> list[tup
     return [*((name.lower(), value) for name, value in kept), *more]
 
 
+def hit_age(take: Take, until: float | None, now: float) -> tuple[int, int | None]:
+    """Return how old a recorded answer is, and how long it is good for, in whole seconds."""
+    return int(take.age(now)), None if until is None else int(until - now)
+
+
 def hit_status(take: Take, key: str, until: float | None, now: float) -> list[tuple[bytes, bytes]]:
     """Return what is said of a recorded answer (RFC 9211, RFC 9111)."""
-    ttl = "" if until is None else f"; ttl={int(until - now)}"
+    age, left = hit_age(take, until, now)
+    ttl = "" if left is None else f"; ttl={left}"
     return [
         (b"cache-status", f'askonce; hit{ttl}; key="{key}"'.encode()),
-        (b"age", b"%d" % take.age(now)),
+        (b"age", b"%d" % age),
         (b"x-askonce-cache", b"hit"),
     ]
 

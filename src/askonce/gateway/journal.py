@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from askonce._core.messages import Usage
 from askonce._core.transcript import asked, gist
-from askonce.gateway.calls import Call
+from askonce.gateway.calls import Again, Call
 from askonce.notices import warn_once
 from askonce.prices import price
 
@@ -66,7 +66,11 @@ _SUM = (
     " seconds = seconds + excluded.seconds, saved_seconds = saved_seconds + excluded.saved_seconds,"
     " cost = cost + excluded.cost, saved = saved + excluded.saved"
 )
-_COUNT = "INSERT INTO latencies VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET calls = calls + 1"
+_COUNT = "INSERT INTO latencies VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET calls = calls + excluded.calls"
+_SECONDS = _COLUMNS.index("seconds")
+_SUMMED = tuple(
+    _COLUMNS.index(name) for name in ("input_tokens", "output_tokens", "seconds", "saved_seconds", "cost", "saved")
+)
 
 
 class Line(NamedTuple):
@@ -138,7 +142,7 @@ class Journal:
         """Calls that could not be written."""
         self._keep = keep
         self._most = most
-        self._pending: deque[Call] = deque()
+        self._pending: deque[Call | Again] = deque()
         self._lock = threading.RLock()
         self._db: sqlite3.Connection | None = None
         self._due = threading.Event()
@@ -148,7 +152,7 @@ class Journal:
 
     # --- Writing ------------------------------------------------------------------------------------------
 
-    def note(self, call: Call) -> None:
+    def note(self, call: Call | Again) -> None:
         """Have a call written soon."""
         if len(self._pending) >= _MOST_PENDING:
             self.lost += 1
@@ -185,19 +189,31 @@ class Journal:
             else:
                 self.trouble = ""
 
-    def _write(self, calls: Sequence[Call]) -> None:
+    def _write(self, calls: Sequence[Call | Again]) -> None:
+        rows: list[tuple[Any, ...]] = []
+        sums: dict[tuple[int, str], list[float]] = {}
+        classes: Counter[tuple[int, str, int]] = Counter()
+        known: dict[int, tuple[Any, ...]] = {}  # the rows of calls that others are like
+        for noted in calls:
+            call = noted.call if isinstance(noted, Again) else noted
+            row = known.get(id(call))
+            if row is None:
+                row = known[id(call)] = _row(call)
+            if isinstance(noted, Again):
+                row = (noted.at, *row[1:_SECONDS], noted.seconds, noted.seconds, *row[_SECONDS + 2 :])
+            if not call.omit:
+                rows.append(row)
+            hour = int(row[0]) // HOUR * HOUR
+            total = sums.setdefault((hour, call.outcome), [0.0] * 7)
+            for place, value in enumerate((1, *(row[column] or 0 for column in _SUMMED))):
+                total[place] += value
+            bucket = next((i for i, bound in enumerate(BUCKETS) if row[_SECONDS] <= bound), len(BUCKETS))
+            classes[hour, call.outcome, bucket] += 1
         db = self._open()
         db.execute("BEGIN IMMEDIATE")
-        for call in calls:
-            row = _row(call)
-            values = dict(zip(_COLUMNS, row, strict=True))
-            if not call.omit:
-                db.execute(_INSERT, row)
-            hour = int(call.at) // HOUR * HOUR
-            sums = (values["input_tokens"], values["output_tokens"], values["seconds"], values["saved_seconds"])
-            db.execute(_SUM, (hour, call.outcome, 1, *sums, values["cost"] or 0.0, values["saved"] or 0.0))
-            bucket = next((i for i, bound in enumerate(BUCKETS) if call.seconds <= bound), len(BUCKETS))
-            db.execute(_COUNT, (hour, call.outcome, bucket))
+        db.executemany(_INSERT, rows)
+        db.executemany(_SUM, [(*name, *total) for name, total in sums.items()])
+        db.executemany(_COUNT, [(*name, count) for name, count in classes.items()])
         db.execute("COMMIT")
         if time.monotonic() - self._tidied > _TIDY_SECONDS:
             self._tidied = time.monotonic()

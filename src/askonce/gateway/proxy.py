@@ -16,7 +16,7 @@ from askonce._core.messages import Answer, Headers, Request
 from askonce._core.refusal import refusal
 from askonce._core.tape import Left, Tape
 from askonce._engine.aio import AsyncAnswered, answer_call
-from askonce._engine.cache import Cache, Match
+from askonce._engine.cache import Cache, Match, Steady
 from askonce._engine.cache import Call as CacheCall
 from askonce._engine.flight import Flight
 from askonce._engine.upstream import AsyncUpstream
@@ -27,6 +27,7 @@ from askonce.gateway.credentials import Accepted, shown
 from askonce.gateway.heads import GATEWAY_KEY, for_client, for_upstream, forward_status, hit_status
 from askonce.gateway.keys import Keys
 from askonce.gateway.settings import GatewaySettings
+from askonce.gateway.shortcuts import Arrived
 from askonce.gateway.upstreams import Upstream, Way, find_way
 from askonce.gateway.visits import is_from_here
 from askonce.notices import warn_once
@@ -99,6 +100,7 @@ class Exchange:
         self.send = send
         self.sent = Headers(scope["headers"])
         self.http_version: str = scope.get("http_version", "1.1")
+        self.arrived: Arrived | None = scope.get("askonce")
         self.has_begun = False
         self.is_whole = False
 
@@ -133,7 +135,11 @@ class Exchange:
             )
             return
         request = Request(*origin, headers, body)
-        await self._while_there(self._ask(way.upstream, match, request), match.route.dialect)
+        known = self.cache.recall(request) if self._is_accepted(way.upstream, request) else None
+        if known is not None:
+            await self._give_again(way.upstream, request, known)
+        else:
+            await self._while_there(self._ask(way.upstream, match, request), match.route.dialect)
 
     def _admit(self, upstream: Upstream, target: str) -> tuple[int, str] | None:
         """Say why this client is not to be served, if so, with the status that says it."""
@@ -251,6 +257,38 @@ class Exchange:
             await self._stream(answered, [*forward_status("bypass", key), *status_headers(said, "bypass", key)])
             return
         await self._give(call, answered, key)
+        known = cache.steady(request) if answered.outcome == "hit" else None
+        if known is not None:
+            self._learn(upstream, request, known)
+
+    async def _give_again(self, upstream: Upstream, request: Request, known: Steady) -> None:
+        """Give a hit that is what it was."""
+        noted, call, take = self.call, known.call, known.take
+        noted.question, noted.omit, noted.outcome, noted.take = call.question, call.controls.omit_log, "hit", take
+        noted.customer = call.controls.caller or noted.customer
+        key = call.question.key.hex()
+        more = hit_status(take, key, known.until, time.time())
+        more += status_headers(call.controls.dialects, "hit", key)
+        head, chunks = known.answer.head, known.answer.chunks
+        await self._begin(head.status, for_client(head, more))
+        for chunk in chunks[:-1]:
+            await self._send_part(chunk.data)
+        await self._finish(chunks[-1].data if chunks else b"")
+        self._learn(upstream, request, known)
+
+    def _learn(self, upstream: Upstream, request: Request, known: Steady) -> None:
+        """Have the next request of these very bytes answered where it arrives."""
+        if self.arrived is not None and self.http_version == "1.1":
+            credential = self.proxy.accepted.name(request) if self._wants_acceptance(upstream) else None
+            self.arrived.shortcuts.learn(self.arrived.head, self.sent, request.body, known, self.call, credential)
+
+    def _wants_acceptance(self, upstream: Upstream) -> bool:
+        return upstream.key is None and self.proxy.settings.check_credentials
+
+    def _is_accepted(self, upstream: Upstream, request: Request) -> bool:
+        """Tell whether it is known that this client may have what others were answered."""
+        accepted = self.proxy.accepted
+        return not self._wants_acceptance(upstream) or accepted.has(accepted.name(request))
 
     async def _give(self, call: CacheCall, answered: AsyncAnswered, key: str) -> None:
         noted, said = self.call, call.controls.dialects
@@ -301,12 +339,10 @@ class Exchange:
 
     async def _may_share(self, upstream: Upstream, request: Request) -> bool:
         """Tell whether this client may have what others were answered."""
-        if upstream.key is not None or not self.proxy.settings.check_credentials:
+        if self._is_accepted(upstream, request):
             return True
         accepted = self.proxy.accepted
         name = accepted.name(request)
-        if accepted.has(name):
-            return True
 
         async def ask() -> int:
             path = _LISTS.get(upstream.name, _LIST)
@@ -393,9 +429,11 @@ class Exchange:
         self.call.sent(len(data))
         await self.send({"type": "http.response.body", "body": data, "more_body": True})
 
-    async def _finish(self) -> None:
+    async def _finish(self, data: bytes = b"") -> None:
+        if data:
+            self.call.sent(len(data))
         self.is_whole = True
-        await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+        await self.send({"type": "http.response.body", "body": data, "more_body": False})
 
 
 async def _next(chunks: AsyncIterator[bytes]) -> bytes | None:

@@ -48,10 +48,12 @@ def is_loopback(host: str) -> bool:
 
 def options(host: str, port: int, settings: GatewaySettings) -> dict[str, Any]:
     """Return how uvicorn is to serve the gateway."""
+    from askonce.gateway.fast import FastProtocol
+
     return {
         "host": host,
         "port": port,
-        "http": "httptools",
+        "http": FastProtocol,
         "ws": "none",
         "log_level": "warning",
         "access_log": False,

@@ -139,7 +139,7 @@ def serve(seam: SyncSeam, cache: Cache, request: Any, owner: Any, forward: Calla
     asked = Request(*origin, Headers(seam.headers(request)), body)
     known = cache.recall(asked)
     if known is not None:
-        return seam.respond(request, known.head, [data for data, _ in known.chunks], "hit")
+        return seam.respond(request, known.answer.head, [data for data, _ in known.answer.chunks], "hit")
 
     response: Any = None
 
@@ -189,7 +189,7 @@ async def serve_async(
     asked = Request(*origin, Headers(seam.headers(request)), body)
     known = cache.recall(asked)
     if known is not None:
-        return seam.respond(request, known.head, AsyncReplayBody(known, 0.0), "hit")
+        return seam.respond(request, known.answer.head, AsyncReplayBody(known.answer, 0.0), "hit")
 
     response: Any = None
 

@@ -1,0 +1,93 @@
+"""The fast path: uvicorn's protocol, which answers hits where their bytes arrive.
+
+A request whose bytes are those of one that was answered before needs no parser and no task. What is not a whole
+request of known bytes, with nothing before it unanswered and nothing after it, goes to uvicorn as it came.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from askonce.gateway.shortcuts import Arrived, Shortcuts
+
+_END = b"\r\n\r\n"
+
+
+class FastProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with shortcuts. It holds a known head back until the body has come."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._shortcuts: Shortcuts | None = getattr(self.app, "shortcuts", None)
+        self._held = b""
+        self._is_open = False  # whether the parser is in the midst of a message
+        self._arrived = b""
+        self._active_at = 0.0
+
+    def data_received(self, data: bytes) -> None:
+        shortcuts = self._shortcuts
+        if shortcuts is None or self._is_open or not (self.cycle is None or self.cycle.response_complete):
+            super().data_received(data)
+            return
+        if self._held:
+            data = self._held + data
+        end = data.find(_END) + len(_END)
+        if end < len(_END):
+            self._pass_on(data, b"")
+            return
+        head = data[:end]
+        known = shortcuts.body_of(head)
+        if known is None or self.flow.write_paused or self.transport.is_closing():
+            self._pass_on(data, head)
+            return
+        head, length = known
+        if len(data) - end < length:
+            self._held = data
+            return
+        answer = shortcuts.answer(head, data[end:]) if len(data) - end == length else None
+        if answer is None:
+            self._pass_on(data, head)
+            return
+        self._held = b""
+        self.transport.write(answer)
+        self.server_state.total_requests += 1
+        self._active_at = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def _pass_on(self, data: bytes, head: bytes) -> None:
+        self._held = b""
+        self._arrived = head
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        self._is_open = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        head, self._arrived = self._arrived, b""
+        if head and self._shortcuts is not None:
+            self.scope["askonce"] = Arrived(head, self._shortcuts)  # type: ignore[typeddict-unknown-key]
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._is_open = False
+        super().on_message_complete()
+
+    def timeout_keep_alive_handler(self) -> None:
+        # One timer for many answers: to set one anew for each would cost as much as the answer.
+        left = self._active_at + self.timeout_keep_alive - self.loop.time()
+        if left > 0 or self._held:
+            wait = left if left > 0 else self.timeout_keep_alive
+            self.timeout_keep_alive_task = self.loop.call_later(wait, self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def shutdown(self) -> None:
+        if self._held:  # a request that has begun is answered
+            self._pass_on(self._held, b"")
+        super().shutdown()
