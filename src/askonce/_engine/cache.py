@@ -158,7 +158,7 @@ class Cache:
         self._domains = Domains(settings.domains)
         self._matches: dict[Origin, Match | None] = {}
         # Those whose counting is put off, since it costs more than they do.
-        self._recalled: deque[tuple[Call, Take, float]] = deque()
+        self._recalled: deque[tuple[Steady, float]] = deque()
         self._tallied = time.monotonic()
         self._steady: LRU[bytes, Steady] = LRU(_CALLS)
         self._calls: LRU[Request, Call] = LRU(_CALLS)
@@ -225,17 +225,21 @@ class Cache:
             return False
         if choose(self.guard.at_once(call.question.key) or (), call.controls.seed) is not take:
             return False
-        self._recalled.append((call, take, now))
+        self._recalled.append((steady, now))
         if len(self._recalled) >= _TALLY or time.monotonic() - self._tallied > _TALLY_SECONDS:
             self._tally()
         return True
 
     def _tally(self) -> None:
-        """Count the hits that were recalled."""
+        """Count the hits that were recalled, those alike together."""
         self._tallied = time.monotonic()
+        counts: dict[int, tuple[Steady, float, int]] = {}
         with suppress(IndexError):
             while True:
-                self._count_hit(*self._recalled.popleft())
+                steady, now = self._recalled.popleft()
+                counts[id(steady)] = steady, now, counts.get(id(steady), (steady, now, 0))[2] + 1
+        for steady, now, times in counts.values():
+            self._count_hit(steady.call, steady.take, now, times=times)
 
     @property
     def stats(self) -> Stats:
@@ -424,10 +428,12 @@ class Cache:
             self._steady.put(call.request.body, Steady(call, take, answer, until), size)
         return answer
 
-    def _count_hit(self, call: Call, take: Take, now: float, imported: Key | None = None) -> None:
-        self.meter.count_saved("hits", call.question, take.answer)
+    def _count_hit(
+        self, call: Call, take: Take, now: float, imported: Key | None = None, times: int = 1
+    ) -> None:
+        self.meter.count_saved("hits", call.question, take.answer, times)
         if call.controls.mode is Mode.RECORD or self.guard.is_marked:  # else the store is left as it is
-            self.guard.count_hit(imported or call.question.key, take, now)
+            self.guard.count_hit(imported or call.question.key, take, now, times)
 
     def refuse(self, call: Call, verdict: Refuse) -> Answer:
         """Return the error answer for what may not be asked."""

@@ -164,8 +164,8 @@ class Guard:
         elif seconds > 0.0:
             job.wait(seconds)
 
-    def count_hit(self, key: Key, take: Take, now: float) -> None:
-        count = partial(self._try, self._writing, None, self.storage.count_hit, key, take, now)
+    def count_hit(self, key: Key, take: Take, now: float, times: int = 1) -> None:
+        count = partial(self._try, self._writing, None, self.storage.count_hit, key, take, now, times)
         if self.writer is None:
             count()
         else:

@@ -80,8 +80,8 @@ class Meter:
         with self._lock:
             self._counts[name] += 1
 
-    def count_saved(self, name: str, question: Question, answer: Answer) -> None:
-        """Add one to the count of that name, and what not asking for this answer saved."""
+    def count_saved(self, name: str, question: Question, answer: Answer, times: int = 1) -> None:
+        """Add so many to the count of that name, and what not asking for this answer saved."""
         counts = self._counts
         usage = answer.usage
         model = (question.provider, question.model)
@@ -90,14 +90,14 @@ class Meter:
             if spared is None:
                 spared = self._spared[model] = [0] * 6
             if usage.input_tokens or usage.output_tokens:
-                spared[0] += 1
-                spared[1] += usage.input_tokens
-                spared[2] += usage.output_tokens
-                spared[3] += usage.cached_tokens
-                spared[4] += usage.written_tokens
+                spared[0] += times
+                spared[1] += times * usage.input_tokens
+                spared[2] += times * usage.output_tokens
+                spared[3] += times * usage.cached_tokens
+                spared[4] += times * usage.written_tokens
             else:
-                spared[5] += 1
-            counts[name] += 1
-            counts["bytes_saved"] += answer.size
-            counts["seconds_saved"] += answer.seconds
-            counts["tokens_saved"] += answer.usage.tokens
+                spared[5] += times
+            counts[name] += times
+            counts["bytes_saved"] += times * answer.size
+            counts["seconds_saved"] += times * answer.seconds
+            counts["tokens_saved"] += times * answer.usage.tokens

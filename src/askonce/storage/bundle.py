@@ -107,7 +107,7 @@ class BundleStorage:
         """Keep nothing: a bundle is finished when it is made."""
         return False
 
-    def count_hit(self, key: Key, take: Take, now: float) -> None:
+    def count_hit(self, key: Key, take: Take, now: float, times: int = 1) -> None:
         """Count nothing: the file belongs to whoever made it."""
 
     def similar(self, question: Question, limit: int) -> Sequence[Question]:

@@ -280,12 +280,13 @@ class JSONLStorage:
 
     # --- Counting -----------------------------------------------------------------------------------------
 
-    def count_hit(self, key: Key, take: Take, now: float) -> None:
+    def count_hit(self, key: Key, take: Take, now: float, times: int = 1) -> None:
         with self._counting:
-            self._hits[key] = self._hits.get(key, 0) + 1
+            self._hits[key] = self._hits.get(key, 0) + times
             self._used[key] = max(now, self._used.get(key, 0.0))
             hits, seconds, tokens = self._saved
-            self._saved = (hits + 1, seconds + take.answer.seconds, tokens + take.answer.usage.tokens)
+            answer = take.answer
+            self._saved = (hits + times, seconds + times * answer.seconds, tokens + times * answer.usage.tokens)
 
     def totals(self) -> Totals:
         with self._file.lock:

@@ -75,8 +75,8 @@ class Layers:
     def add(self, question: Question, take: Take, *, replace: bool = False) -> bool:
         return self.own.add(question, take, replace=replace)
 
-    def count_hit(self, key: Key, take: Take, now: float) -> None:
-        self.own.count_hit(key, take, now)
+    def count_hit(self, key: Key, take: Take, now: float, times: int = 1) -> None:
+        self.own.count_hit(key, take, now, times)
 
     def similar(self, question: Question, limit: int) -> Sequence[Question]:
         found = list(self.own.similar(question, limit))

@@ -89,20 +89,20 @@ class MemoryStorage:
                 self._kept[oldest] = newest
                 self._account(newest, 1)
 
-    def count_hit(self, key: Key, take: Take, now: float) -> None:
+    def count_hit(self, key: Key, take: Take, now: float, times: int = 1) -> None:
         with self._lock:
             kept = self._kept.get(key)
             if kept is not None:
-                kept.hits += 1
+                kept.hits += times
                 kept.used = max(kept.used, now)
                 self._kept.move_to_end(key)
             self._totals = Totals(
                 self._totals.entries,
                 self._totals.takes,
                 self._totals.size,
-                self._totals.hits + 1,
-                self._totals.seconds_saved + take.answer.seconds,
-                self._totals.tokens_saved + take.answer.usage.tokens,
+                self._totals.hits + times,
+                self._totals.seconds_saved + times * take.answer.seconds,
+                self._totals.tokens_saved + times * take.answer.usage.tokens,
             )
 
     def similar(self, question: Question, limit: int) -> Sequence[Question]:

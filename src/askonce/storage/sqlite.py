@@ -239,10 +239,10 @@ class SQLiteStorage:
 
     # --- Counting -----------------------------------------------------------------------------------------
 
-    def count_hit(self, key: Key, take: Take, now: float) -> None:
+    def count_hit(self, key: Key, take: Take, now: float, times: int = 1) -> None:
         """Note a hit in memory; written by the next batch, so that a hit costs no transaction."""
         name = (key, take.seed, take.slot)
-        hit = (1, now, take.answer.seconds, take.answer.usage.tokens)
+        hit = (times, now, times * take.answer.seconds, times * take.answer.usage.tokens)
         with self._hits_lock:
             self._hits[name] = _plus(self._hits.get(name, _NO_HITS), hit)
             due = len(self._hits) >= _HITS_PENDING or time.monotonic() - self._flushed > _FLUSH_SECONDS

@@ -54,7 +54,7 @@ class Shelf:
         self.recorded += added
         return added
 
-    def count_hit(self, key: Key, take: Take, now: float) -> None:
+    def count_hit(self, key: Key, take: Take, now: float, times: int = 1) -> None:
         self.used.add((key, take.seed, take.slot))
 
     def similar(self, question: Question, limit: int) -> Sequence[Question]:
