@@ -232,8 +232,8 @@ class TestContract:
     def test_count_hit(self, storage: Storage) -> None:
         """Hits are counted, with the seconds and tokens they saved; a replaced or removed take takes none away."""
         storage.add(ask(1), take())
-        for _ in range(3):
-            storage.count_hit(ask(1).key, take(), 2000.0)
+        storage.count_hit(ask(1).key, take(), 2000.0)
+        storage.count_hit(ask(1).key, take(), 2000.0, 2)
         totals = storage.totals()
         assert (3, 1.5, 21) == (totals.hits, totals.seconds_saved, totals.tokens_saved)
         assert [3] == [entry.hits for entry in storage.entries()]

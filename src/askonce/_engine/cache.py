@@ -428,9 +428,7 @@ class Cache:
             self._steady.put(call.request.body, Steady(call, take, answer, until), size)
         return answer
 
-    def _count_hit(
-        self, call: Call, take: Take, now: float, imported: Key | None = None, times: int = 1
-    ) -> None:
+    def _count_hit(self, call: Call, take: Take, now: float, imported: Key | None = None, times: int = 1) -> None:
         self.meter.count_saved("hits", call.question, take.answer, times)
         if call.controls.mode is Mode.RECORD or self.guard.is_marked:  # else the store is left as it is
             self.guard.count_hit(imported or call.question.key, take, now, times)

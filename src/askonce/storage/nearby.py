@@ -128,8 +128,8 @@ class Nearby:
 
     # --- As the storage does ------------------------------------------------------------------------------
 
-    def count_hit(self, key: Key, take: Take, now: float) -> None:
-        self.storage.count_hit(key, take, now)
+    def count_hit(self, key: Key, take: Take, now: float, times: int = 1) -> None:
+        self.storage.count_hit(key, take, now, times)
 
     def similar(self, question: Question, limit: int) -> Sequence[Question]:
         return self.storage.similar(question, limit)

@@ -223,14 +223,17 @@ class RedisStorage:
 
     # --- Counting -----------------------------------------------------------------------------------------
 
-    def count_hit(self, key: Key, take: Take, now: float) -> None:
+    def count_hit(self, key: Key, take: Take, now: float, times: int = 1) -> None:
         """Note a hit in memory; written by the next batch, so that a hit costs no command."""
         with self._hits_lock:
-            times, used, seconds, tokens = self._hits.get(key, (0, 0.0, 0.0, 0))
+            before, used, seconds, tokens = self._hits.get(key, (0, 0.0, 0.0, 0))
             answer = take.answer
             self._hits[key] = (
-                times + 1, max(used, now), seconds + answer.seconds, tokens + answer.usage.tokens
-            )  # fmt: skip
+                before + times,
+                max(used, now),
+                seconds + times * answer.seconds,
+                tokens + times * answer.usage.tokens,
+            )
             due = len(self._hits) >= _HITS_PENDING or time.monotonic() - self._flushed > _FLUSH_SECONDS
         if due:
             self._write_hits()
