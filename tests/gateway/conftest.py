@@ -15,6 +15,7 @@ import pytest
 
 from askonce.gateway import Gateway, create_app, read_gateway_settings
 from askonce.testing import LocalProvider
+from tests.gateway.served import Served, serving
 
 KEY = "sk-test-SECRET-gateway-7a1f"
 
@@ -45,6 +46,7 @@ class Running:
 
 
 Start = Callable[..., Running]
+Serve = Callable[..., Served]
 
 
 @pytest.fixture
@@ -82,3 +84,9 @@ def start(provider: LocalProvider, store: Path) -> Iterator[Start]:
 def gateway(start: Start) -> Running:
     """Return a gateway with the settings that it has by itself."""
     return start()
+
+
+@pytest.fixture
+def serve(tmp_path: Path, provider: LocalProvider) -> Iterator[Serve]:
+    """Return what starts `askonce serve` in a process of its own, whose every upstream is the local provider."""
+    yield from serving(tmp_path, provider.url)

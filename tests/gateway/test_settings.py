@@ -57,6 +57,7 @@ def test_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("default = 'nobody'", "'nobody' is no upstream"),
         ("cache_enabled = 'yes'", "cache_enabled: 'yes' is neither true nor false"),
         ("max_body = -1", "max_body: -1 is not a number of bytes"),
+        ("max_connections = 0", "max_connections: 0 is not a whole number from 1 on"),
         ("ttl = 'soon'", "ttl: 'soon' is not a duration"),
         ("upstreams = 5", "upstreams: 5 is not a table"),
         ("[upstreams.v1]\nurl = 'https://x'", "'v1' is no name for one"),

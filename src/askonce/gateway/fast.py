@@ -1,4 +1,4 @@
-"""The fast path: uvicorn's protocol, which answers hits where their bytes arrive.
+"""The fast path: a connection that answers hits where their bytes arrive.
 
 A request whose bytes are those of one that was answered before needs no parser and no task. What is not a whole
 request of known bytes, with nothing before it unanswered and nothing after it, goes to uvicorn as it came.
@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
+from askonce.gateway.connections import Connection
 from askonce.gateway.shortcuts import Arrived, Shortcuts
 
 _END = b"\r\n\r\n"
 
 
-class FastProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with shortcuts. It holds a known head back until the body has come."""
+class FastConnection(Connection):
+    """A connection with shortcuts. It holds a known head back until the body has come."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
         self._shortcuts: Shortcuts | None = getattr(self.app, "shortcuts", None)
         self._held = b""
         self._is_open = False  # whether the parser is in the midst of a message
@@ -44,23 +43,29 @@ class FastProtocol(HttpToolsProtocol):
             return
         head, length = known
         if len(data) - end < length:
-            self._held = data
+            self._hold(data)
             return
         answer = shortcuts.answer(head, data[end:]) if len(data) - end == length else None
         if answer is None:
             self._pass_on(data, head)
             return
-        self._held = b""
         self.transport.write(answer)
         self.server_state.total_requests += 1
+        self._held, self._part, self._size = b"", "", 0
         self._active_at = self.loop.time()
         if self.timeout_keep_alive_task is None:
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
 
+    def _hold(self, data: bytes) -> None:
+        if not self._held:
+            self._part, self._since = "body", None
+        self._held, self._size = data, len(data)
+
     def _pass_on(self, data: bytes, head: bytes) -> None:
-        self._held = b""
+        if self._held:
+            self._held, self._part, self._size = b"", "head", 0
         self._arrived = head
         super().data_received(data)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import json
 import logging
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,13 @@ from askonce.gateway.keys import Keys
 from askonce.gateway.settings import GatewaySettings, read_gateway_settings
 from askonce.settings import hand_down, read_variable
 
-_MOST_HEAD = 64 << 10
 _GRACE_SECONDS = 30  # for which streams in flight may go on when the gateway stops
 _PLAN = "ASKONCE_GATEWAY_PLAN"
-_CUT_OFF = "ASGI callable returned without completing response."
+_MOST_DESCRIPTORS = 65_536
+_TOLD_OTHERWISE = (
+    "ASGI callable returned without completing response.",  # an answer that a provider cut off, passed on so
+    "Invalid HTTP request received.",  # the client is answered so, and could write a log full
+)
 
 
 def check_address(host: str, settings: GatewaySettings) -> GatewaySettings:
@@ -48,12 +53,14 @@ def is_loopback(host: str) -> bool:
 
 def options(host: str, port: int, settings: GatewaySettings) -> dict[str, Any]:
     """Return how uvicorn is to serve the gateway."""
-    from askonce.gateway.fast import FastProtocol
+    from askonce.gateway.connections import Limits, Watch
+    from askonce.gateway.fast import FastConnection
 
+    limits = Limits(settings.max_connections, settings.max_head, settings.client_idle)
     return {
         "host": host,
         "port": port,
-        "http": FastProtocol,
+        "http": partial(FastConnection, watch=Watch(limits.within(descriptors()))),
         "ws": "none",
         "log_level": "warning",
         "access_log": False,
@@ -64,6 +71,22 @@ def options(host: str, port: int, settings: GatewaySettings) -> dict[str, Any]:
         "timeout_graceful_shutdown": _GRACE_SECONDS,
         "backlog": 2048,
     }
+
+
+def descriptors() -> int:
+    """Return how many files and connections this process may have open, after asking for as many as it may."""
+    try:
+        import resource
+    except ImportError:  # Windows knows no such limit
+        return _MOST_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return _MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return wanted
+    return soft
 
 
 def serve(host: str, port: int, workers: int, file: Path | None, arguments: dict[str, Any]) -> None:
@@ -92,9 +115,9 @@ def worker() -> Gateway:
 
 
 def quieten() -> None:
-    """Let an answer that a provider cut off, and that is passed on so, be no error of the server's."""
-    logging.getLogger("uvicorn.error").addFilter(_is_no_cut)
+    """Keep out of the log what is no trouble of the server's."""
+    logging.getLogger("uvicorn.error").addFilter(_is_trouble)
 
 
-def _is_no_cut(record: logging.LogRecord) -> bool:
-    return record.getMessage() != _CUT_OFF
+def _is_trouble(record: logging.LogRecord) -> bool:
+    return record.getMessage() not in _TOLD_OTHERWISE

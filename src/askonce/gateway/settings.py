@@ -24,7 +24,8 @@ class GatewaySettings(NamedTuple):
 
     `default` names the upstream of `/v1/…` and `/api/…`. `cache_enabled` is what holds for requests that say
     nothing. `check_credentials`: whoever brings a provider's key gets a recorded answer only after the provider
-    has accepted that key. Sizes are in bytes, `idle`, `keep_calls` in seconds.
+    has accepted that key. Sizes are in bytes; `idle` (of a provider), `client_idle`, `keep_calls` in seconds.
+    `max_connections` is for each process.
     """
 
     cache: Settings
@@ -36,7 +37,10 @@ class GatewaySettings(NamedTuple):
     keys: Path | None = None
     journal: Path | None = None
     max_body: int = 64 << 20
+    max_head: int = 64 << 10
+    max_connections: int = 10_000
     idle: float = 600.0
+    client_idle: float = 60.0
     keep_calls: float = 30 * _DAY
     max_journal: int = 2 << 30
 
@@ -156,6 +160,12 @@ def _size(value: Any, name: str) -> int:
     return value
 
 
+def _number(value: Any, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        raise SettingsError(f"{name}: {value!r} is not a whole number from 1 on.")
+    return value
+
+
 def _text(value: Any, name: str) -> str:
     if not isinstance(value, str):
         raise SettingsError(f"{name}: {value!r} is not a string.")
@@ -170,7 +180,10 @@ _READERS: dict[str, Callable[[Any, str], Any]] = {
     "keys": lambda value, name: Path(_text(str(value), name)).expanduser(),
     "journal": lambda value, name: Path(_text(str(value), name)).expanduser(),
     "max_body": _size,
+    "max_head": _size,
+    "max_connections": _number,
     "idle": read_duration,
+    "client_idle": read_duration,
     "keep_calls": read_duration,
     "max_journal": _size,
 }

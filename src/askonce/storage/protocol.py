@@ -237,7 +237,7 @@ class Storage(Protocol):
         ...
 
     def count_hit(self, key: Key, take: Take, now: float, times: int = 1) -> None:
-        """Note that a take has answered, `now` or so often until now. Cheap: written later, or lost with the process."""
+        """Note that a take has answered, so often until now. Cheap: written later, or lost with the process."""
         ...
 
     def similar(self, question: Question, limit: int) -> Sequence[Question]:

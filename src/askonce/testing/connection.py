@@ -11,7 +11,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 
 from .exchange import Answer, Headers, Received
-from .faults import AnyFault, Cut, Stall
+from .faults import AnyFault, Cut, Raw, Stall
 
 
 class Hangup(Exception):
@@ -74,6 +74,9 @@ class Connection:
         self, answer: Answer, headers: Headers, gzip: bool, pace: Callable[[], float], fault: AnyFault | None
     ) -> None:
         """Send an answer; raise `Hangup` if the fault is to break off."""
+        if isinstance(fault, Raw):
+            self._socket.sendall(fault.data)
+            raise Hangup
         gzip = gzip and bool(answer.chunks or answer.body)
         headers = (("date", formatdate(usegmt=True)), *answer.headers, *headers)
         if gzip:

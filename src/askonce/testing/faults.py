@@ -68,7 +68,14 @@ class Gzip:
     """The body is compressed, event streams chunk by chunk, if the request accepts gzip."""
 
 
-AnyFault = Status | Html | Empty | NotJson | Cut | ErrorEvent | EofEarly | Stall | Gzip
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """These bytes are sent in place of an answer, head and all, and the connection closes."""
+
+    data: bytes
+
+
+AnyFault = Status | Html | Empty | NotJson | Cut | ErrorEvent | EofEarly | Stall | Gzip | Raw
 
 
 class Fault:
@@ -83,6 +90,7 @@ class Fault:
     EOF_EARLY: Final = EofEarly
     STALL: Final = Stall
     GZIP: Final = Gzip()
+    RAW: Final = Raw
 
 
 def spoil(answer: Answer, fault: AnyFault | None, wire: Wire) -> Answer:
@@ -109,5 +117,5 @@ def spoil(answer: Answer, fault: AnyFault | None, wire: Wire) -> Answer:
             return Answer(200, answer.headers, chunks=chunks[: min(after, len(chunks) - 1)])
         case EofEarly():
             return Answer(200, answer.headers, answer.body[: len(answer.body) // 2])
-        case Cut() | Stall() | Gzip() | None:
+        case Cut() | Stall() | Gzip() | Raw() | None:
             return answer
