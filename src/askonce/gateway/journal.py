@@ -1,7 +1,8 @@
 """What passed through the gateway: a line a call, sums an hour, in an SQLite file beside the store.
 
 Calls are noted in memory and written by a thread, in batches: no request waits for it. Sums are kept while
-writing, so that no page adds up a million lines.
+writing, so that no page adds up a million lines. Hits that are alike in all but their time are one row, as long as
+they came within a second (`times`); they have ids and lines of their own all the same.
 """
 
 from __future__ import annotations
@@ -9,24 +10,22 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from askonce._core.messages import Usage
-from askonce._core.transcript import asked, gist
 from askonce.gateway.calls import Again, Call
+from askonce.gateway.lines import COLUMNS, RUN_CALLS, RUN_SECONDS, Line, lines_of, runs_of
 from askonce.notices import warn_once
-from askonce.prices import price
 
 HOUR = 3600
-_SCHEMA = 1
 _BATCH_SECONDS = 0.2
 _MOST_PENDING = 50_000
 _TIDY_SECONDS = 60.0
-_GIST = 300
 OUTCOMES = ("hit", "shared", "miss", "bypass", "refused", "error")
 BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 600.0)
 """Upper bounds, in seconds, of the classes in which latencies are counted."""
@@ -53,12 +52,14 @@ CREATE TABLE latencies(
     hour INTEGER NOT NULL, outcome TEXT NOT NULL, bucket INTEGER NOT NULL, calls INTEGER NOT NULL,
     PRIMARY KEY(hour, outcome, bucket)) WITHOUT ROWID;
 """
-_COLUMNS = (
-    "at", "outcome", "status", "upstream", "provider", "kind", "model", "customer", "method", "path", "key",
-    "seconds", "first", "size", "input_tokens", "output_tokens", "cached_tokens", "cost", "saved", "saved_seconds",
-    "gist", "why",
-)  # fmt: skip
-_INSERT = f"INSERT INTO calls({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+# What each layout adds to the one before.
+_LAYOUTS = (
+    _TABLES,
+    "ALTER TABLE calls ADD COLUMN count INTEGER NOT NULL DEFAULT 1;\nALTER TABLE calls ADD COLUMN times BLOB;\n",
+)
+_WRITTEN = (*COLUMNS, "id", "count", "times")
+_INSERT = f"INSERT INTO calls({', '.join(_WRITTEN)}) VALUES ({', '.join('?' * len(_WRITTEN))})"  # noqa: S608
+_SELECT = f"SELECT id, {', '.join(COLUMNS)}, count, times FROM calls"  # noqa: S608
 _SUM = (
     "INSERT INTO hours VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT DO UPDATE SET calls = calls + excluded.calls,"
@@ -67,38 +68,7 @@ _SUM = (
     " cost = cost + excluded.cost, saved = saved + excluded.saved"
 )
 _COUNT = "INSERT INTO latencies VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET calls = calls + excluded.calls"
-_SECONDS = _COLUMNS.index("seconds")
-_SUMMED = tuple(
-    _COLUMNS.index(name) for name in ("input_tokens", "output_tokens", "seconds", "saved_seconds", "cost", "saved")
-)
-
-
-class Line(NamedTuple):
-    """One call, as it was written. Times are in seconds, money in US dollars; no question, no `key`."""
-
-    id: int
-    at: float
-    outcome: str
-    status: int
-    upstream: str
-    provider: str
-    kind: str
-    model: str
-    customer: str
-    method: str
-    path: str
-    key: str
-    seconds: float
-    first: float | None
-    size: int
-    input_tokens: int
-    output_tokens: int
-    cached_tokens: int
-    cost: float | None
-    saved: float | None
-    saved_seconds: float
-    gist: str
-    why: str
+_NOTHING = (0.0,) * 7
 
 
 class CallFilter(NamedTuple):
@@ -190,28 +160,26 @@ class Journal:
                 self.trouble = ""
 
     def _write(self, calls: Sequence[Call | Again]) -> None:
-        rows: list[tuple[Any, ...]] = []
-        sums: dict[tuple[int, str], list[float]] = {}
+        runs = sorted(runs_of(calls), key=lambda run: run.times[0])
+        sums: dict[tuple[int, str], Sequence[float]] = {}
         classes: Counter[tuple[int, str, int]] = Counter()
-        known: dict[int, tuple[Any, ...]] = {}  # the rows of calls that others are like
-        for noted in calls:
-            call = noted.call if isinstance(noted, Again) else noted
-            row = known.get(id(call))
-            if row is None:
-                row = known[id(call)] = _row(call)
-            if isinstance(noted, Again):
-                row = (noted.at, *row[1:_SECONDS], noted.seconds, noted.seconds, *row[_SECONDS + 2 :])
-            if not call.omit:
-                rows.append(row)
-            hour = int(row[0]) // HOUR * HOUR
-            total = sums.setdefault((hour, call.outcome), [0.0] * 7)
-            for place, value in enumerate((1, *(row[column] or 0 for column in _SUMMED))):
-                total[place] += value
-            bucket = next((i for i, bound in enumerate(BUCKETS) if row[_SECONDS] <= bound), len(BUCKETS))
-            classes[hour, call.outcome, bucket] += 1
+        for run in runs:
+            name = (int(run.times[0]) // HOUR * HOUR, run.outcome)
+            sums[name] = [a + b for a, b in zip(sums.get(name, _NOTHING), run.sums(), strict=True)]
+            for seconds in run.times[1::2]:
+                classes[*name, bisect_left(BUCKETS, seconds)] += 1
         db = self._open()
         db.execute("BEGIN IMMEDIATE")
+        found = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'calls'").fetchone()
+        last = found[0] if found else 0
+        rows = []
+        for run in runs:
+            if not run.omit:
+                times = run.times.tobytes() if run.calls > 1 else None
+                rows.append((*run.row, last + 1, run.calls, times))
+                last += run.calls
         db.executemany(_INSERT, rows)
+        db.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'calls'", (last,))
         db.executemany(_SUM, [(*name, *total) for name, total in sums.items()])
         db.executemany(_COUNT, [(*name, count) for name, count in classes.items()])
         db.execute("COMMIT")
@@ -238,12 +206,13 @@ class Journal:
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute("BEGIN IMMEDIATE")
             version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                for statement in _TABLES.split(";\n"):
+            for layout in _LAYOUTS[version:]:
+                for statement in layout.split(";\n"):
                     db.execute(statement)
-                db.execute(f"PRAGMA user_version = {_SCHEMA}")
+            if version < len(_LAYOUTS):
+                db.execute(f"PRAGMA user_version = {len(_LAYOUTS)}")
             db.execute("COMMIT")
-            if version > _SCHEMA:
+            if version > len(_LAYOUTS):
                 db.close()
                 raise sqlite3.DatabaseError("it was made by a newer askonce")
             self._db = db
@@ -292,10 +261,10 @@ class Journal:
                 values.append(value)
         for condition, limit_value in (
             ("status = ?", where.status),
-            ("at >= ?", where.since),
+            ("at >= ?", where.since and where.since - RUN_SECONDS),
             ("at < ?", where.until),
             ("id < ?", before),
-            ("id > ?", after),
+            ("id > ?", after and after - RUN_CALLS),
         ):
             if limit_value is not None:
                 conditions.append(condition)
@@ -304,17 +273,27 @@ class Journal:
             if text:
                 conditions.append("(" + " OR ".join(f"{name} LIKE ? ESCAPE '\\'" for name in names) + ")")
                 values += [_like(text)] * len(names)
-        columns = ", ".join(("id", *_COLUMNS))
-        sql = f"SELECT {columns} FROM calls WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?"  # noqa: S608
-        rows = self._read(lambda db: db.execute(sql, (*values, limit)).fetchall(), [])
-        return [_line(row) for row in rows]
+
+        def is_meant(line: Line) -> bool:  # of a row's lines, not all need be
+            return (
+                (before is None or line.id < before)
+                and (after is None or line.id > after)
+                and (where.since is None or line.at >= where.since)
+                and (where.until is None or line.at < where.until)
+            )
+
+        def read(db: sqlite3.Connection) -> list[Line]:
+            rows = db.execute(f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY id DESC", values)
+            lines = (line for row in rows for line in lines_of(row) if is_meant(line))
+            return list(islice(lines, limit))
+
+        return list(self._read(read, []))
 
     def line(self, number: int) -> Line | None:
         """Return one call."""
-        columns = ", ".join(("id", *_COLUMNS))
-        sql = f"SELECT {columns} FROM calls WHERE id = ?"  # noqa: S608
+        sql = f"{_SELECT} WHERE id <= ? ORDER BY id DESC LIMIT 1"
         row = self._read(lambda db: db.execute(sql, (number,)).fetchone(), None)
-        return None if row is None else _line(row)
+        return None if row is None else next((line for line in lines_of(row) if line.id == number), None)
 
     def hours(self, since: float = 0.0) -> list[HourSum]:
         """Return the sums of the hours since then, in order of time."""
@@ -348,45 +327,3 @@ def _like(text: str) -> str:
     for special in "\\%_":
         text = text.replace(special, "\\" + special)
     return f"%{text}%"
-
-
-def _line(row: Iterable[Any]) -> Line:
-    values = list(row)
-    values[11] = values[11].hex() if values[11] else ""
-    return Line(*values)
-
-
-def _row(call: Call) -> tuple[Any, ...]:
-    question = call.question
-    answer = call.take.answer if call.take is not None else call.answer
-    usage = Usage() if answer is None else answer.usage
-    provider = question.provider if question is not None else call.upstream
-    saves = call.outcome in ("hit", "shared")
-    worth = price(provider, question.model, usage, call.at) if question is not None else None
-    text = ""
-    if question is not None and not call.omit:
-        text = gist(asked(question))[:_GIST]
-    return (
-        call.at,
-        call.outcome,
-        call.status,
-        call.upstream,
-        provider,
-        "" if question is None else question.kind,
-        "" if question is None else question.model,
-        call.customer,
-        call.method,
-        call.path,
-        None if question is None else question.key,
-        call.seconds,
-        call.first,
-        call.size,
-        usage.input_tokens,
-        usage.output_tokens,
-        usage[2],
-        None if saves else worth,
-        worth if saves else None,
-        answer.seconds if saves and answer is not None else 0.0,
-        text,
-        call.why,
-    )

@@ -1,0 +1,105 @@
+"""The journal's rows: hits that are alike are one, and have lines of their own all the same."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from askonce.gateway.calls import Again, Call
+from askonce.gateway.journal import _LAYOUTS, CallFilter, Journal
+
+NOON = 1_800_000_000.0
+
+
+def call(outcome: str = "hit", at: float = NOON, customer: str = "", *, omit: bool = False) -> Call:
+    return Call("POST", "/v1/x", "openai", outcome, 200, customer, at=at, seconds=0.25, first=0.25, omit=omit)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "journal.db", keep=10**9, most=1 << 30)
+
+
+def rows(journal: Journal) -> list[tuple[int, int]]:
+    """Return first id and count of each row."""
+    journal.flush()
+    assert journal.path is not None
+    with closing(sqlite3.connect(journal.path)) as db:
+        return db.execute("SELECT id, count FROM calls ORDER BY id").fetchall()
+
+
+def test_calls_alike_are_one_row(journal: Journal) -> None:
+    """Calls that are alike and came within a second share a row; each has its id, its time and its seconds."""
+    hit = call()
+    journal.note(hit)
+    for n in range(1, 5):
+        journal.note(Again(hit, NOON + n / 10, n / 1000))
+    journal.note(call("miss", NOON + 0.45))
+    assert [(1, 1), (2, 4), (6, 1)] == rows(journal)
+    lines = journal.lines()
+    assert [6, 5, 4, 3, 2, 1] == [line.id for line in lines]
+    assert ["miss", *["hit"] * 5] == [line.outcome for line in lines]
+    assert [0.4, 0.3, 0.2, 0.1] == [round(line.at - NOON, 3) for line in lines[1:5]]
+    assert [0.004, 0.003, 0.002, 0.001] == [line.seconds for line in lines[1:5]]
+    assert lines == [journal.line(number) for number in range(6, 0, -1)]
+    assert journal.line(7) is None
+    hour = next(row for row in journal.hours() if row.outcome == "hit")
+    assert (5, 0.26) == (hour.calls, round(hour.seconds, 6))
+    assert 5 == sum(count for _, outcome, _, count in journal.latencies() if outcome == "hit")
+
+
+def test_a_row_is_bounded(journal: Journal) -> None:
+    """What comes a second later, or is one too many, begins a row of its own."""
+    hit = call()
+    for n in range(2500):
+        journal.note(Again(hit, NOON + n / 10_000, 0.001))
+    journal.note(Again(hit, NOON + 5, 0.001))
+    assert [(1, 1000), (1001, 1000), (2001, 500), (2501, 1)] == rows(journal)
+
+
+def test_pages_begin_in_the_midst_of_a_row(journal: Journal) -> None:
+    """Paging by id and filtering by time count lines, not rows."""
+    hit, other = call(customer="ann"), call(customer="bob")
+    for n in range(10):
+        journal.note(Again(hit, NOON + n / 100, 0.001))
+    for n in range(10):
+        journal.note(Again(other, NOON + 0.2 + n / 100, 0.001))
+    assert [(1, 10), (11, 10)] == rows(journal)
+    seen, before = [], None
+    while page := journal.lines(before=before, limit=3):
+        seen += [line.id for line in page]
+        before = page[-1].id
+    assert list(range(20, 0, -1)) == seen
+    assert [20, 19, 18] == [line.id for line in journal.lines(after=17)]
+    assert [8, 7] == [line.id for line in journal.lines(CallFilter(customer="ann"), before=9, after=6)]
+    since = journal.lines(CallFilter(since=NOON + 0.045, until=NOON + 0.215))
+    assert [12, 11, 10, 9, 8, 7, 6] == [line.id for line in since]
+
+
+def test_what_is_left_out(journal: Journal) -> None:
+    """Calls that are to leave no trace are counted, and have no ids."""
+    secret = call(omit=True)
+    journal.note(Again(secret, NOON, 0.001))
+    journal.note(call(at=NOON + 1))
+    assert [(1, 1)] == rows(journal)
+    assert 2 == sum(row.calls for row in journal.hours())
+
+
+def test_an_older_journal(tmp_path: Path) -> None:
+    """A journal of the first layout is gone on with."""
+    path = tmp_path / "journal.db"
+    with closing(sqlite3.connect(path)) as db:
+        for statement in _LAYOUTS[0].split(";\n"):
+            db.execute(statement)
+        db.execute("PRAGMA user_version = 1")
+    journal = Journal(path, keep=10**9, most=1 << 30)
+    hit = call()
+    journal.note(hit)
+    for n in range(3):
+        journal.note(Again(hit, NOON + 0.1 * n, 0.001))
+    assert [4, 3, 2, 1] == [line.id for line in journal.lines()]
+    assert "" == journal.trouble
+    journal.close()
