@@ -8,9 +8,10 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,11 @@ class RedisServer:
         """Have it answer again."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
+
+    def resume_if_paused(self) -> None:
+        """Have it answer again, if it is there."""
+        if self._process is not None:
+            self.resume()
 
     def kill(self) -> None:
         """End it, without a word."""
@@ -183,3 +189,45 @@ def started_sentinel(server: RedisServer) -> Iterator[int]:
         finally:
             process.kill()
             process.wait()
+
+
+class Link:
+    """A way to a server that the test can cut, or make slow: what comes in goes on `delay` seconds later."""
+
+    def __init__(self, port: int) -> None:
+        self.delay = 0.0
+        self.is_cut = False
+        self._target = port
+        self._open: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(("127.0.0.1", self._target))
+                self._open += (near, far)
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+
+    def _carry(self, one: socket.socket, other: socket.socket) -> None:
+        with suppress(OSError):
+            while data := one.recv(1 << 16):
+                if self.delay:
+                    time.sleep(self.delay)
+                while self.is_cut:  # silent, as where a cable is out
+                    time.sleep(0.01)
+                other.sendall(data)
+        for end in (one, other):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """End all connections, and take no more."""
+        self.is_cut = False
+        for end in (self._listener, *self._open):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()

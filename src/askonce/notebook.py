@@ -91,7 +91,9 @@ def _change_mode(mode: Mode) -> None:
 def _state() -> str:
     cache: Cache | None = session.current()
     return (
-        "askonce is off" if cache is None else f"askonce: mode {cache.settings.mode}, store {cache.settings.store}"
+        "askonce is off"
+        if cache is None
+        else f"askonce: mode {cache.settings.mode}, store {cache.guard.storage.url}"
     )
 
 

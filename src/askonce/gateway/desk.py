@@ -73,9 +73,14 @@ class Desk:
         """Answer one visit."""
         name = visit.path.removeprefix("/askonce").strip("/")
         if name == "health" or name.startswith("health/"):
-            is_ready = self._cache.guard.is_well and not self._journal.trouble
+            guard, has_journal = self._cache.guard, not self._journal.trouble
+            # Without a store that others share it goes on as they do: a balancer would take away all at once.
+            is_ready = (guard.is_well or guard.is_far) and has_journal
             status = 503 if name == "health/ready" and not is_ready else 200
-            return reply_json({"live": True, "ready": is_ready}, status)
+            told = {"store": guard.is_well, "journal": has_journal}
+            trouble = [part for part, is_well in told.items() if not is_well]
+            said = {"live": True, "ready": is_ready, **({"trouble": trouble} if trouble else {})}
+            return reply_json(said, status)
         if name.startswith("static/"):
             return _static(name.removeprefix("static/"))
         if name == "login" and visit.method == "POST":
@@ -84,7 +89,7 @@ class Desk:
         if isinstance(may, str):
             return self._turn_away(visit, name, may)
         if name == "metrics":
-            text = reports.metrics(self._journal, in_flight, self._trouble)
+            text = reports.metrics(self._journal, in_flight, self._trouble, self._cache.guard.health)
             return Reply(200, text, "text/plain; version=0.0.4; charset=utf-8")
         if name.startswith("api/"):
             if visit.method != "GET" and visit.comes_from_elsewhere:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from askonce._engine.guard import Health
 from askonce.gateway.journal import BUCKETS, HOUR, HourSum, Journal
 
 SAVED = frozenset({"hit", "shared"})
@@ -96,7 +97,7 @@ def percentile(counts: Sequence[int] | None, share: float) -> float | None:
     return BUCKETS[-1]
 
 
-def metrics(journal: Journal, in_flight: int, trouble: str) -> bytes:
+def metrics(journal: Journal, in_flight: int, trouble: str, health: Health) -> bytes:
     """Return the metrics in Prometheus's text format, summed over all worker processes and restarts."""
     from prometheus_client import CollectorRegistry, generate_latest
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -149,6 +150,16 @@ def metrics(journal: Journal, in_flight: int, trouble: str) -> bytes:
             yield CounterMetricFamily(
                 "askonce_journal_lost", "Calls that could not be noted, in this process.", value=journal.lost
             )
+            here = "in this process"
+            yield GaugeMetricFamily("askonce_store_up", f"1 while the store can be used, {here}.", health.is_well)
+            for name, text, count in (
+                ("failures", "What the store could not do", health.failures),
+                ("skipped", "What was not asked of it, since it had failed", health.skipped),
+                ("dropped", "Answers that were too many to be written", health.dropped),
+            ):
+                yield CounterMetricFamily(f"askonce_store_{name}", f"{text}, {here}.", count)
+            waiting = f"Bytes that wait to be written to the store, {here}."
+            yield GaugeMetricFamily("askonce_store_waiting_bytes", waiting, health.waiting)
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Collector())

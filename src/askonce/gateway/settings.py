@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from askonce.errors import SettingsError
 from askonce.gateway.upstreams import Secret, Upstream, known_upstreams
-from askonce.settings import Settings, read_duration, read_settings, read_variable
+from askonce.settings import Settings, default_store, read_duration, read_settings, read_variable
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _RESERVED = frozenset({"v1", "api", "askonce"})
@@ -79,6 +79,8 @@ def read_gateway_settings(
     extra = tuple(one.domain for one in found.values() if one.domain is not None)
     settings = settings._replace(domains=(*settings.domains, *extra))
     folder = None if settings.store.startswith("memory:") else Path(settings.store).parent
+    if "://" in settings.store and not settings.store.startswith("sqlite:"):  # on another machine
+        folder = default_store().parent
     if folder is not None:
         values.setdefault("journal", folder / "journal.db")
         values.setdefault("keys", folder / "gateway-keys.json")
