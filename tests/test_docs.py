@@ -21,6 +21,7 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglo
 _BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
 GATEWAY = "http://127.0.0.1:4141"
+REDIS = "redis://127.0.0.1:6379"
 WITH_EXAMPLES = [page for page in PAGES if _BLOCK.search(page.read_text(encoding="utf-8"))]
 
 
@@ -59,10 +60,12 @@ def gateway(provider: LocalProvider, folder: Path, *, wanted: bool) -> Iterator[
 
 
 @pytest.mark.parametrize("page", WITH_EXAMPLES, ids=_name)
-def test_examples_run(page: Path, tmp_path: Path) -> None:
+def test_examples_run(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """The examples of a page, run in order as one program, do what it says."""
     program = tmp_path / "program.py"
     code = "\n".join(_BLOCK.findall(page.read_text(encoding="utf-8")))
+    if REDIS in code:
+        code = code.replace(REDIS, f"redis://127.0.0.1:{request.getfixturevalue('redis_server').port}")
     with LocalProvider() as provider, gateway(provider, tmp_path, wanted=GATEWAY in code) as address:
         program.write_text(code.replace(GATEWAY, address), encoding="utf-8")
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ASKONCE_")}

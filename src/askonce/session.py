@@ -53,8 +53,8 @@ def enable(
     Calling it again replaces all that an earlier call said; one `disable` undoes them all.
 
     Args:
-        store: A file's path, `memory:`, or a Storage of your own; by default `.askonce/cache.db` in the project's
-            folder.
+        store: A file's path, `memory:`, the URL of a server (`redis://…`), or a Storage of your own; by default
+            `.askonce/cache.db` in the project's folder.
         mode: `record` (the default), `replay`, `offline`, `refresh` or `off`.
         domains: Hosts that are providers too, beside the known ones: `llm.example.com`, `http://10.0.0.7:8000`.
         ttl: How long an answer is good for: seconds, or `15m`, `12h`, `30d`. By default for ever.

@@ -19,6 +19,7 @@ def open_storage(url: str | Path, *, max_size: int | None = None, memory: int = 
     """Open the storage that `url` names: `memory:`, `memory:name`, `sqlite:///path` or the path of a file.
 
     A path that ends in `.jsonl` is a text store, one in `.askonce` a bundle (read-only), any other an SQLite file.
+    `redis://`, `rediss://`, `unix://`, `redis+sentinel://` and `redis+cluster://` name a server.
     `max_size` bounds what it keeps and `memory` what it holds in memory, both in bytes.
 
     Raises:
@@ -43,8 +44,8 @@ def open_storage(url: str | Path, *, max_size: int | None = None, memory: int = 
         path = Path(rest.removeprefix("/") if rest[2:3] == ":" else rest).expanduser()
     else:
         raise SettingsError(
-            f"store: {text!r} names no storage. There are a file's path, 'sqlite:///path', 'memory:' "
-            "and 'memory:name'."
+            f"store: {text.rpartition('@')[2]!r} names no storage. There are a file's path, 'sqlite:///path', "
+            "'memory:', 'memory:name' and 'redis://host:6379/0'."
         )
     if path.is_dir():
         raise SettingsError(f"store: {text!r} is a folder. Name a file in it, such as {str(path / 'cache.db')!r}.")
