@@ -1,0 +1,178 @@
+"""Stores on other machines that are killed, cut off, and slow."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+
+import httpx2
+
+import askonce
+from tests.servers import RedisServer, started_redis
+from tests.survival.gateways import Gateway, serving
+from tests.survival.looking import lost, seconds_until_kept
+from tests.survival.oracle import Oracle
+from tests.survival.toll import Scenario, Toll
+from tests.survival.wire import Wire
+from tests.survival.worker import Plan, ask, finished
+
+_DURABLE = ("--appendonly", "yes")
+_PAUSE = 2.5  # seconds between two kills: longer than an ill store is left alone at first
+
+
+def lacks_redis() -> str | None:
+    return None if shutil.which("redis-server") else "redis-server"
+
+
+def record(store: str, url: str, until: Callable[[], bool]) -> tuple[Toll, list[int]]:
+    """Ask one question after another until it is enough; return the counts, and what the store says it kept."""
+    toll, kept, number = Toll(), list[int](), 0
+    plan = Plan(url, store, 0, 0)
+    with (
+        warnings.catch_warnings(action="ignore"),
+        askonce.caching(store, domains=[url]) as cache,
+        httpx2.Client(verify=False, timeout=30) as client,
+    ):
+        while not until():
+            before = cache.stats.recorded
+            outcome = ask(client, plan, number).split()[0]
+            toll = toll.plus(Toll(calls=1, **{outcome: 1}))
+            if cache.stats.recorded > before:
+                kept.append(number)
+            number += 1
+    return toll, kept
+
+
+@contextmanager
+def meanwhile(work: Callable[[], None]) -> Iterator[Event]:
+    """Do work in a thread; the event is set at its end."""
+    done = Event()
+
+    def run() -> None:
+        try:
+            work()
+        finally:
+            done.set()
+
+    thread = Thread(target=run)
+    thread.start()
+    yield done
+    thread.join()
+
+
+def kill(_: Path, kills: int) -> Toll:
+    """Kill a Redis that writes what it is told to a file, and start it again, while a program records into it."""
+    chance = random.Random(23)
+    with Oracle() as oracle, started_redis(*_DURABLE) as server:
+        store = server.url(timeout=0.05, nearby=0.01)
+
+        def work() -> None:
+            for _ in range(kills):
+                time.sleep(chance.uniform(0.1, _PAUSE))
+                server.kill()
+                time.sleep(chance.uniform(0, 0.3))
+                server.start()
+
+        with meanwhile(work) as done:
+            toll, kept = record(store, oracle.url, done.is_set)
+        assert kept
+        recovery = seconds_until_kept(store, oracle.url, 10**6)
+        gone = lost(server.url(timeout=5, nearby=0.01), oracle.url, kept)
+        return toll._replace(confirmed=len(kept), lost=gone, recovery=recovery)
+
+
+def cut(_: Path, rounds: int) -> Toll:
+    """Slow down, silence and sever the wire to a Redis, by turns, while a program records into it."""
+    chance = random.Random(29)
+    with Oracle() as oracle, started_redis() as server, Wire(server.port) as wire:
+        store = f"redis://127.0.0.1:{wire.port}/0?timeout=0.05&nearby=0.01"
+
+        def work() -> None:
+            for number in range(rounds):
+                time.sleep(chance.uniform(0.1, 0.5))
+                match number % 3:
+                    case 0:
+                        wire.pause = 0.2
+                    case 1:
+                        wire.dead = True
+                    case _:
+                        wire.sever()
+                time.sleep(chance.uniform(0.1, 0.5))
+                wire.pause, wire.dead = 0.0, False
+
+        with meanwhile(work) as done:
+            toll, kept = record(store, oracle.url, done.is_set)
+        assert kept
+        recovery = seconds_until_kept(store, oracle.url, 10**6)
+        return toll._replace(
+            confirmed=len(kept), lost=lost(server.url(nearby=0.01), oracle.url, kept), recovery=recovery
+        )
+
+
+def two_gateways(folder: Path, kills: int) -> Toll:
+    """Kill one of two gateways on one Redis, then the other, then the Redis, while clients ask through both."""
+    chance = random.Random(31)
+    with Oracle() as oracle, started_redis(*_DURABLE) as server:
+        store = server.url(timeout=0.05)
+        (folder / "a").mkdir()
+        (folder / "b").mkdir()
+        with serving(oracle, store, folder / "a") as one, serving(oracle, store, folder / "b") as other:
+            count, tolls = 60 * kills, list[Toll]()
+            plans = [
+                Plan(each.url, None, 0, count, threads=4, shuffled=True, patient=True) for each in (one, other)
+            ]
+            asking = [Thread(target=lambda plan=plan: tolls.append(finished(plan))) for plan in plans]
+            for thread in asking:
+                thread.start()
+            things: list[Gateway | RedisServer] = [one, other, server]
+            for number in range(kills):
+                time.sleep(chance.uniform(0.2, 0.6))
+                things[number % 3].kill()
+                things[number % 3].start()
+            for thread in asking:
+                thread.join()
+            toll = tolls[0].plus(tolls[1])
+            # An answer that came while the store was away was not kept, and is asked for again: once is enough.
+            again = finished(Plan(one.url, None, 0, count, threads=4, patient=True))
+            asked = sum(oracle.asked.values())
+            assert finished(Plan(other.url, None, 0, count, threads=4, patient=True)).right == count
+            return toll.plus(again)._replace(
+                confirmed=count, lost=sum(oracle.asked.values()) - asked, recovery=None
+            )
+
+
+SCENARIOS = [
+    Scenario(
+        "Redis killed",
+        "Calls go on; what the store said it has kept it has; it is used again by itself",
+        "`kill -9` of a Redis with an append-only file, and a new start, while a program records",
+        kill,
+        2,
+        40,
+        lacks_redis,
+    ),
+    Scenario(
+        "link to Redis slow, silent, severed",
+        "Calls go on; what the store said it has kept it has; it is used again by itself",
+        "a wire that takes 0.2 s a piece, then none, then is reset, by turns, while a program records",
+        cut,
+        3,
+        60,
+        lacks_redis,
+    ),
+    Scenario(
+        "two gateways on one Redis, each killed",
+        "A client that tries again has its answer; what was kept through one is answered by the other",
+        "`kill -9` of one gateway, the other, and the Redis, by turns, and a new start",
+        two_gateways,
+        3,
+        18,
+        lacks_redis,
+    ),
+]
