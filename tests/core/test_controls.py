@@ -35,7 +35,9 @@ def read(fields: Fields) -> Controls:
         ("x-askonce-delays", "0.5", Controls(delays=0.5, enabled=True)),
         ("x-askonce-delays", "off", Controls(delays=0.0, enabled=True)),
         ("cache-control", 'max-age="0" , only-if-cached', Controls(mode=Mode.OFFLINE, max_age=0)),
-        ("cache-control", "stale-if-error=5, private, x", Controls()),
+        ("cache-control", "min-fresh=5, private, x", Controls()),
+        ("cache-control", "stale-if-error=5, x", Controls(stale_if_error=5)),
+        ("x-askonce-stale-while-revalidate", "2m", Controls(stale_while_revalidate=120, enabled=True)),
         ("cache-control", "", Controls()),
     ],
 )

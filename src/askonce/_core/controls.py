@@ -34,7 +34,9 @@ class Controls(NamedTuple):
     `delays` scales the recorded rhythm, 0.0 is at once; `samples` is how many answers to a question are recorded
     before any is given again.
 
-    The last four matter at the gateway alone: `enabled` asks for the cache where it is off unless asked for;
+    `stale_if_error` and `stale_while_revalidate` are in seconds past the time to live.
+
+    The last six matter at the gateway alone: `enabled` asks for the cache where it is off unless asked for;
     `caller` is the customer whom the journal names; `omit_log` keeps the call out of it; `dialects` are the
     gateways by whose names it was said.
     """
@@ -53,6 +55,8 @@ class Controls(NamedTuple):
     caller: str | None = None
     omit_log: bool = False
     dialects: frozenset[str] = frozenset()
+    stale_if_error: float | None = None
+    stale_while_revalidate: float | None = None
 
     def over(self, other: Controls) -> Controls:
         """Return these controls, and where they are silent, the other's."""
@@ -75,6 +79,8 @@ class Controls(NamedTuple):
             other.caller if self.caller is None else self.caller,
             self.omit_log or other.omit_log,
             self.dialects | other.dialects,
+            other.stale_if_error if self.stale_if_error is None else self.stale_if_error,
+            other.stale_while_revalidate if self.stale_while_revalidate is None else self.stale_while_revalidate,
         )
 
 
@@ -89,7 +95,7 @@ CREDENTIAL = "credential:"
 _PREFIX = b"x-askonce-"
 _HEADERS = (
     "x-askonce-delays", "x-askonce-mode", "x-askonce-partition", "x-askonce-repeat", "x-askonce-samples",
-    "x-askonce-seed", "x-askonce-ttl",
+    "x-askonce-seed", "x-askonce-stale-if-error", "x-askonce-stale-while-revalidate", "x-askonce-ttl",
 )  # fmt: skip
 _MOST_SAMPLES = 10_000
 _CACHE_OPTIONS = ("cache_by_customer", "is_cached_by_model", "omit_log")
@@ -133,10 +139,11 @@ def read_headers(headers: Headers) -> tuple[Controls, Headers]:
 def _read_own(name: str, value: str) -> Controls:
     match name:
         case "x-askonce-ttl":
-            ttl = parse_duration(value)
-            if ttl is None:
-                raise ControlError(f"{name}: {value!r} is not a duration. Write seconds (3600) or 15m, 12h, 30d.")
-            return Controls(ttl=ttl)
+            return Controls(ttl=_read_duration(name, value))
+        case "x-askonce-stale-if-error":
+            return Controls(stale_if_error=_read_duration(name, value))
+        case "x-askonce-stale-while-revalidate":
+            return Controls(stale_while_revalidate=_read_duration(name, value))
         case "x-askonce-delays":
             return Controls(delays=parse_delays(value, name))
         case "x-askonce-mode":
@@ -153,6 +160,13 @@ def _read_own(name: str, value: str) -> Controls:
             return Controls(partition=parse_partition(value, name))
         case _:
             raise ControlError(f"{name}: there is no such control. There are {', '.join(_HEADERS)}.")
+
+
+def _read_duration(name: str, value: str) -> float:
+    seconds = parse_duration(value)
+    if seconds is None:
+        raise ControlError(f"{name}: {value!r} is not a duration. Write seconds (3600) or 15m, 12h, 30d.")
+    return seconds
 
 
 def parse_mode(value: str, name: str) -> Mode:
@@ -201,7 +215,10 @@ def parse_samples(value: str, name: str) -> int:
 
 
 def _read_cache_control(value: str) -> Controls:
-    """Read the directives that RFC 9111 defines for requests; others are ignored, as it says they must be."""
+    """Read the directives that RFC 9111 defines for requests, and RFC 5861's.
+
+    Others are ignored, as RFC 9111 says they must be.
+    """
     given = dict(_directives(value))
     mode: Mode | None = None
     if "only-if-cached" in given:
@@ -210,10 +227,16 @@ def _read_cache_control(value: str) -> Controls:
         mode = Mode.OFF if "no-store" in given else Mode.REFRESH
     elif "no-store" in given:
         mode = Mode.REPLAY
-    max_age = given.get("max-age")
-    if max_age is not None and not max_age.isdecimal():
-        raise ControlError(f"cache-control: max-age={max_age!r} is not a whole number of seconds.")
-    return Controls(mode=mode, max_age=None if max_age is None else min(float(max_age), _LONGEST))
+    max_age, if_error, revalidated = (
+        _whole_seconds(name, given.get(name)) for name in ("max-age", "stale-if-error", "stale-while-revalidate")
+    )
+    return Controls(mode, max_age=max_age, stale_if_error=if_error, stale_while_revalidate=revalidated)
+
+
+def _whole_seconds(name: str, value: str | None) -> float | None:
+    if value is not None and not (value.isdecimal() and value.isascii()):
+        raise ControlError(f"cache-control: {name}={value!r} is not a whole number of seconds.")
+    return None if value is None else min(float(value), _LONGEST)
 
 
 def _directives(value: str) -> Iterator[tuple[str, str]]:

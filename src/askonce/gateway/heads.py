@@ -57,6 +57,18 @@ def hit_status(take: Take, key: str, until: float | None, now: float) -> list[tu
     ]
 
 
+def old_status(
+    take: Take, key: str, since: float, now: float, *, forwarded: bool, status: int | None
+) -> list[tuple[bytes, bytes]]:
+    """Return what is said of an answer past its time (RFC 9211, 2.4: such a `ttl` is negative)."""
+    said = "fwd=stale" + (f"; fwd-status={status}" if status is not None else "") if forwarded else "hit"
+    return [
+        (b"cache-status", f'askonce; {said}; ttl={-int(since)}; key="{key}"'.encode()),
+        (b"age", b"%d" % take.age(now)),
+        (b"x-askonce-cache", b"hit"),
+    ]
+
+
 def forward_status(
     why: str, key: str = "", *, stored: bool = False, collapsed: bool = False
 ) -> list[tuple[bytes, bytes]]:

@@ -24,10 +24,11 @@ from askonce.errors import ControlError, UpstreamEnded
 from askonce.gateway.calls import Call
 from askonce.gateway.client import Client, UpstreamError
 from askonce.gateway.credentials import Accepted, shown
-from askonce.gateway.heads import GATEWAY_KEY, for_client, for_upstream, forward_status, hit_status
+from askonce.gateway.heads import GATEWAY_KEY, for_client, for_upstream, forward_status, hit_status, old_status
 from askonce.gateway.keys import Keys
 from askonce.gateway.settings import GatewaySettings
 from askonce.gateway.shortcuts import Arrived
+from askonce.gateway.stale import Old, Stale, is_failure
 from askonce.gateway.upstreams import Upstream, Way, find_way
 from askonce.gateway.visits import is_from_here
 from askonce.notices import warn_once
@@ -63,6 +64,7 @@ class Proxy:
         self.keys = keys
         self.accepted = Accepted()
         self.in_flight = 0
+        self.stale = Stale(cache, note)
         self._note = note
         self._client: Client | None = None
 
@@ -74,6 +76,7 @@ class Proxy:
 
     async def close(self) -> None:
         """Close the connections to providers."""
+        await self.stale.close()
         if self._client is not None:
             await self._client.close()
             self._client = None
@@ -250,7 +253,27 @@ class Exchange:
         async def forward(changed: Request) -> AsyncUpstream:
             return await self._forward(upstream, changed)
 
-        answered = await answer_call(cache, call, forward, self.proxy.settings.idle, alone=alone)
+        stale = self.proxy.stale
+        old = None if alone else await stale.find(call)
+        if old is not None and stale.is_given_at_once(call, old):
+            again = Call(noted.method, noted.path, noted.upstream, customer=noted.customer, omit=noted.omit)
+            again.question = call.question
+            stale.refresh(call, again, forward)
+            await self._give_old(call, old)
+            return
+        try:
+            answered = await answer_call(cache, call, forward, self.proxy.settings.idle, alone=alone)
+        except UpstreamError as error:
+            if old is None or not stale.replaces_error(call, old):
+                raise
+            stale.failed(call)
+            await self._give_old(call, old, why=str(error))
+            return
+        if old is not None and is_failure(answered.head.status) and stale.replaces_error(call, old):
+            await (answered.body if isinstance(answered, AsyncAnswered) else answered).aclose()
+            stale.failed(call)
+            await self._give_old(call, old, answered.head.status)
+            return
         key = call.question.key.hex()
         said = call.controls.dialects
         if isinstance(answered, AsyncUpstream):
@@ -260,6 +283,22 @@ class Exchange:
         known = cache.steady(request) if answered.outcome == "hit" else None
         if known is not None:
             self._learn(upstream, request, known)
+
+    async def _give_old(self, call: CacheCall, old: Old, status: int | None = None, why: str = "") -> None:
+        """Give an answer past its time: at once, or in place of an error, whose status it may have."""
+        noted, key = self.call, call.question.key.hex()
+        noted.outcome, noted.take = "hit", old.take
+        failed = status is not None or bool(why)
+        noted.why = "past its time to live" + (f"; the provider failed: {status or why}" if failed else "")
+        answer = self.cache.replay(call, old.take)
+        now = time.time()
+        more = old_status(old.take, key, old.since, now, forwarded=failed, status=status)
+        await self._begin(
+            answer.head.status, for_client(answer.head, more + status_headers(call.controls.dialects, "hit", key))
+        )
+        for chunk in answer.chunks:
+            await self._send_part(chunk.data)
+        await self._finish()
 
     async def _give_again(self, upstream: Upstream, request: Request, known: Steady) -> None:
         """Give a hit that is what it was."""
