@@ -6,12 +6,14 @@ from typing import Any
 
 from askonce._engine.cache import Cache, Door
 from askonce.errors import SettingsError
+from askonce.gateway.calls import Again, Call
 from askonce.gateway.desk import Desk
 from askonce.gateway.journal import Journal
 from askonce.gateway.keys import Keys
 from askonce.gateway.proxy import Proxy, Receive, Scope, Send
 from askonce.gateway.settings import GatewaySettings, read_gateway_settings
 from askonce.gateway.shortcuts import Shortcuts
+from askonce.gateway.telemetry import read_telemetry
 from askonce.notices import warn_once
 
 _NO_SOCKETS = (
@@ -28,9 +30,15 @@ class Gateway:
         self.cache.guard.open()
         self.keys = Keys(settings.keys)
         self.journal = Journal(settings.journal, keep=settings.keep_calls, most=settings.max_journal)
-        self.proxy = Proxy(settings, self.cache, self.keys, self.journal.note)
-        self.shortcuts = Shortcuts(self.cache, self.keys, self.proxy.accepted, self.journal)
+        self.telemetry = read_telemetry()
+        self.proxy = Proxy(settings, self.cache, self.keys, self._note)
+        self.shortcuts = Shortcuts(self.cache, self.keys, self.proxy.accepted, self._note)
         self.desk = Desk(self.cache, self.keys, self.journal, needs_keys=settings.needs_keys)
+
+    def _note(self, call: Call | Again) -> None:
+        self.journal.note(call)
+        if self.telemetry is not None:
+            self.telemetry.note(call)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
@@ -70,6 +78,8 @@ class Gateway:
         """Write what is pending, and close connections and the store."""
         await self.proxy.close()
         self.journal.close()
+        if self.telemetry is not None:
+            self.telemetry.close()
         self.cache.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -25,11 +26,18 @@ class Call:
     answer: Answer | None = None
     omit: bool = False
     why: str = ""
+    trace: Mapping[str, str] = field(default_factory=dict)
     size: int = 0
     at: float = field(default_factory=time.time)
     started: float = field(default_factory=time.perf_counter)
     first: float | None = None
     seconds: float = 0.0
+
+    def anew(self) -> Call:
+        """Return the note of another request for the same."""
+        fresh = Call(self.method, self.path, self.upstream, customer=self.customer, trace=self.trace)
+        fresh.question, fresh.omit = self.question, self.omit
+        return fresh
 
     def began(self, status: int) -> None:
         """The head goes out."""

@@ -29,6 +29,7 @@ from askonce.gateway.keys import Keys
 from askonce.gateway.settings import GatewaySettings
 from askonce.gateway.shortcuts import Arrived
 from askonce.gateway.stale import Old, Stale, is_failure
+from askonce.gateway.telemetry import trace_of
 from askonce.gateway.upstreams import Upstream, Way, find_way
 from askonce.gateway.visits import is_from_here
 from askonce.notices import warn_once
@@ -82,7 +83,7 @@ class Proxy:
             self._client = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, target: str) -> None:
-        call = Call(scope["method"], target.partition("?")[0])
+        call = Call(scope["method"], target.partition("?")[0], trace=trace_of(Headers(scope["headers"])))
         self.in_flight += 1
         try:
             await Exchange(self, call, scope, receive, send).run(target)
@@ -256,9 +257,7 @@ class Exchange:
         stale = self.proxy.stale
         old = None if alone else await stale.find(call)
         if old is not None and stale.is_given_at_once(call, old):
-            again = Call(noted.method, noted.path, noted.upstream, customer=noted.customer, omit=noted.omit)
-            again.question = call.question
-            stale.refresh(call, again, forward)
+            stale.refresh(call, noted.anew(), forward)
             await self._give_old(call, old)
             return
         try:

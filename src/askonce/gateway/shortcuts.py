@@ -8,6 +8,7 @@ acceptance of the credential, the time to live, and the store.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -18,7 +19,6 @@ from askonce.errors import SettingsError
 from askonce.gateway.calls import Again, Call
 from askonce.gateway.credentials import Accepted
 from askonce.gateway.heads import for_client, hit_age, hit_status
-from askonce.gateway.journal import Journal
 from askonce.gateway.keys import GatewayKey, Keys
 from askonce.storage.lru import LRU
 
@@ -65,13 +65,13 @@ class Shortcut:
 class Shortcuts:
     """What a gateway can answer from the bytes of a request alone."""
 
-    def __init__(self, cache: Cache, keys: Keys, accepted: Accepted, journal: Journal) -> None:
+    def __init__(self, cache: Cache, keys: Keys, accepted: Accepted, note: Callable[[Again], None]) -> None:
         self.used = 0
         """How many requests were answered so."""
         self._cache = cache
         self._keys = keys
         self._accepted = accepted
-        self._journal = journal
+        self._note = note
         self._heads: LRU[bytes, tuple[bytes, int]] = LRU(_HEADS)
         self._answers: LRU[tuple[bytes, bytes], Shortcut] = LRU(_ANSWERS)
 
@@ -99,7 +99,7 @@ class Shortcuts:
         now = time.time()
         text = shortcut.text(now)
         self.used += 1
-        self._journal.note(Again(shortcut.call, now, time.perf_counter() - started))
+        self._note(Again(shortcut.call, now, time.perf_counter() - started))
         return text
 
     def learn(
