@@ -16,7 +16,7 @@ from askonce._engine import context
 from askonce._engine.cache import Cache
 from askonce._engine.meter import Stats
 from askonce.forks import Lock
-from askonce.settings import Settings, read_duration, read_settings
+from askonce.settings import Settings, read_duration, read_settings, read_tags
 from askonce.storage import Storage
 
 T = TypeVar("T")
@@ -196,10 +196,12 @@ def options(
     delays: bool | float | None = None,
     repeat: RepeatName | Repeat | None = None,
     samples: int | None = None,
+    tags: Iterable[str] | None = None,
 ) -> Iterator[None]:
     """Override settings for the calls inside the block, in this thread or task alone.
 
-    `seed` names one of several answers to a question. What a request says itself still wins.
+    `seed` names one of several answers to a question; `tags` are kept with what is recorded, to find it by. What a
+    request says itself still wins.
     """
     given = read_settings(
         {
@@ -220,6 +222,7 @@ def options(
         delays=given.delays if delays is not None else None,
         repeat=given.repeat if repeat is not None else None,
         samples=given.samples if samples is not None else None,
+        tags=read_tags(tags) if tags is not None else (),
     )
     token = context.push(controls)
     try:

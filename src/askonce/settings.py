@@ -16,6 +16,7 @@ from askonce._core.controls import (
     parse_mode,
     parse_repeat,
     parse_samples,
+    parse_tags,
 )
 from askonce._core.domains import Domain, parse_domain
 from askonce._core.noise import NOTEBOOK_NOISE, Rule, check_rule
@@ -130,6 +131,21 @@ def read_duration(value: Any, name: str) -> float:
     if seconds is None or not 0 <= seconds <= _LONGEST:
         raise SettingsError(f"{name}: {value!r} is not a duration. Write seconds (3600) or '15m', '12h', '30d'.")
     return float(seconds)
+
+
+def read_tags(value: Any) -> tuple[str, ...]:
+    """Return tags, from texts or from one text with commas between them."""
+    try:
+        return parse_tags(_texts(value), "tags")
+    except ControlError as error:
+        raise SettingsError(str(error)) from None
+
+
+def _texts(value: Any) -> list[str]:
+    texts = value.split(",") if isinstance(value, str) else list(value)
+    if not all(isinstance(text, str) for text in texts):
+        raise SettingsError(f"tags: {value!r} are not texts.")
+    return texts
 
 
 def _number(value: Any) -> float | None:

@@ -63,6 +63,7 @@ def test_ls_json(run: Run, recorded: Path) -> None:
         "kind": "chat",
         "model": "gpt-5-mini",
         "partition": "",
+        "tags": [],
         "url": "https://api.openai.com/v1/chat",
         "hits": 3,
         "takes": 2,

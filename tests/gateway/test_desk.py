@@ -300,3 +300,24 @@ def test_names(tmp_path: Path) -> None:
     assert ["a", "b"] == journal.names("customer")
     assert ["a"] == [line.customer for line in journal.lines(CallFilter(customer="a"))]
     journal.close()
+
+
+def test_tags(start: Start, provider: LocalProvider) -> None:
+    """What was recorded under a tag is listed, and removed, by it; no provider sees the tag, no key holds it."""
+    gateway = start(check_credentials=False)
+    bodies = [
+        {"model": "m", "messages": [{"role": "user", "content": text}], "cache_enabled": True} for text in "abc"
+    ]
+    for body, tags in zip(bodies, ("nightly, eu", "nightly", ""), strict=True):
+        gateway.post(body, x_askonce_tags=tags)
+    assert not any(request.header("x-askonce-tags") for request in provider.received)
+    found = gateway.get("/askonce/api/entries?tag=nightly").json()["entries"]
+    assert [["nightly"], ["eu", "nightly"]] == [entry["tags"] for entry in found]
+    assert 1 == len(gateway.get("/askonce/api/entries?tag=eu").json()["entries"])
+    assert "hit" == gateway.post(bodies[0]).headers["x-askonce-cache"]
+    gone = httpx.delete(f"{gateway.url}/askonce/api/entries?tag=nightly", timeout=20, trust_env=False)
+    assert {"removed": 2} == gone.json()
+    states = [gateway.post(body).headers["x-askonce-cache"] for body in bodies]
+    assert ["miss", "miss", "hit"] == states
+    refused = gateway.post(bodies[0], x_askonce_tags="x" * 101)
+    assert (400, True) == (refused.status_code, "is no tag: at most 100 characters" in refused.text)

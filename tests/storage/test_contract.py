@@ -240,6 +240,25 @@ class TestContract:
         storage.remove([ask(1).key])
         assert 3 == storage.totals().hits
 
+    def test_tags(self, storage: Storage) -> None:
+        """An entry has the tags of its latest answer, and is found by each of them whole, by no part of one."""
+        storage.add(ask(1)._replace(tags=("batch 7", "é,")), take())
+        storage.add(ask(2)._replace(tags=("batch 77",)), take())
+        storage.add(ask(3), take())
+        assert [("batch 77",)] == [e.question.tags for e in storage.entries(Filter(tag="batch 77"))]
+        assert [ask(1).key] == [e.question.key for e in storage.entries(Filter(tag="é,"))]
+        assert [ask(1).key] == [e.question.key for e in storage.entries(Filter(tag="batch 7", partition=""))]
+        assert [] == list(storage.entries(Filter(tag="batch")))
+        assert not storage.add(ask(2)._replace(tags=("ignored",)), take())
+        assert storage.add(ask(1)._replace(tags=("new",)), take(), replace=True)
+        assert storage.add(ask(2), take(seed="b"))
+        tags = {entry.question.key: entry.question.tags for entry in storage.entries()}
+        assert {ask(1).key: ("new",), ask(2).key: (), ask(3).key: ()} == tags
+        assert [ask(1).key] == [e.question.key for e in storage.entries(Filter(tag="new"))]
+        assert [] == list(storage.entries(Filter(tag="batch 77")))
+        storage.remove([ask(1).key])
+        assert [] == list(storage.entries(Filter(tag="new")))
+
     def test_by_model(self, storage: Storage) -> None:
         """What is held is told by provider and model, the most entries first."""
         for number in range(5):

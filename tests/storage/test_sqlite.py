@@ -90,6 +90,7 @@ questions: id 1
     head {"body": "json", "headers": [], "method": "POST", "partition
     coding 0
     body {"prompt": "question 1"}
+    tags None
 takes: id 1
     question 1
     seed None
@@ -125,7 +126,7 @@ takes: id 2
     cached_tokens 0
     written_tokens 0
 application_id: 1095977777
-user_version: 3
+user_version: 4
 journal_mode: wal
 auto_vacuum: 2
 """ == dump(store)

@@ -7,7 +7,7 @@ error that names it, never a default.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -34,7 +34,8 @@ class Controls(NamedTuple):
     `delays` scales the recorded rhythm, 0.0 is at once; `samples` is how many answers to a question are recorded
     before any is given again.
 
-    `stale_if_error` and `stale_while_revalidate` are in seconds past the time to live.
+    `tags` are kept with what is recorded. `stale_if_error` and `stale_while_revalidate` are in seconds past the
+    time to live.
 
     The last six matter at the gateway alone: `enabled` asks for the cache where it is off unless asked for;
     `caller` is the customer whom the journal names; `omit_log` keeps the call out of it; `dialects` are the
@@ -57,6 +58,7 @@ class Controls(NamedTuple):
     dialects: frozenset[str] = frozenset()
     stale_if_error: float | None = None
     stale_while_revalidate: float | None = None
+    tags: tuple[str, ...] = ()
 
     def over(self, other: Controls) -> Controls:
         """Return these controls, and where they are silent, the other's."""
@@ -81,6 +83,7 @@ class Controls(NamedTuple):
             self.dialects | other.dialects,
             other.stale_if_error if self.stale_if_error is None else self.stale_if_error,
             other.stale_while_revalidate if self.stale_while_revalidate is None else self.stale_while_revalidate,
+            self.tags or other.tags,
         )
 
 
@@ -95,9 +98,11 @@ CREDENTIAL = "credential:"
 _PREFIX = b"x-askonce-"
 _HEADERS = (
     "x-askonce-delays", "x-askonce-mode", "x-askonce-partition", "x-askonce-repeat", "x-askonce-samples",
-    "x-askonce-seed", "x-askonce-stale-if-error", "x-askonce-stale-while-revalidate", "x-askonce-ttl",
+    "x-askonce-seed", "x-askonce-stale-if-error", "x-askonce-stale-while-revalidate", "x-askonce-tags",
+    "x-askonce-ttl",
 )  # fmt: skip
 _MOST_SAMPLES = 10_000
+_MOST_TAGS, _LONGEST_TAG = 32, 100
 _CACHE_OPTIONS = ("cache_by_customer", "is_cached_by_model", "omit_log")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)?")
 _LONGEST = 1e12  # seconds; beyond all calendars, and within what every store can hold
@@ -140,6 +145,8 @@ def _read_own(name: str, value: str) -> Controls:
     match name:
         case "x-askonce-ttl":
             return Controls(ttl=_read_duration(name, value))
+        case "x-askonce-tags":
+            return Controls(tags=parse_tags(value.split(","), name))
         case "x-askonce-stale-if-error":
             return Controls(stale_if_error=_read_duration(name, value))
         case "x-askonce-stale-while-revalidate":
@@ -160,6 +167,19 @@ def _read_own(name: str, value: str) -> Controls:
             return Controls(partition=parse_partition(value, name))
         case _:
             raise ControlError(f"{name}: there is no such control. There are {', '.join(_HEADERS)}.")
+
+
+def parse_tags(values: Iterable[str], name: str) -> tuple[str, ...]:
+    """Return tags in order, each once; `name` is what to blame where one is none."""
+    tags = sorted({value.strip() for value in values} - {""})
+    for tag in tags:
+        if len(tag) > _LONGEST_TAG or not tag.isprintable() or "," in tag:
+            raise ControlError(
+                f"{name}: {tag!r} is no tag: at most {_LONGEST_TAG} characters on one line, no comma."
+            )
+    if len(tags) > _MOST_TAGS:
+        raise ControlError(f"{name}: there are {len(tags)} tags; an entry has at most {_MOST_TAGS}.")
+    return tuple(tags)
 
 
 def _read_duration(name: str, value: str) -> float:

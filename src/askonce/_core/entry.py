@@ -18,7 +18,10 @@ MARK_KEY: Key = b"askonce: imported from elsewhere"
 
 
 class Question(NamedTuple):
-    """What was asked. `head` and `body` are the canonical form that `key` identifies; no secret is in them."""
+    """What was asked. `head` and `body` are the canonical form that `key` identifies; no secret is in them.
+
+    `tags` are what whoever recorded the latest answer called it; they identify nothing.
+    """
 
     key: Key
     head: bytes
@@ -27,6 +30,7 @@ class Question(NamedTuple):
     kind: str
     model: str
     partition: str
+    tags: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:

@@ -280,6 +280,8 @@ class Cache:
         question = identify(
             request._replace(headers=headers), body, match.domain, match.route, controls.partition or ""
         )
+        if controls.tags:
+            question = question._replace(tags=controls.tags)
         if self._wants_plain and controls.mode is not Mode.OFF:
             headers = _without_coding(headers)
         return Call(request, headers, body, match, question, controls)

@@ -133,6 +133,7 @@ def _about(entry: Entry) -> dict[str, Any]:
         "kind": question.kind,
         "model": question.model,
         "partition": question.partition,
+        "tags": question.tags,
         "url": question.url,
         "hits": entry.hits,
     }
@@ -202,6 +203,7 @@ def _print_entry(entry: Entry, position: int, headers: bool) -> None:
             ("url", question.url),
             ("with", ", ".join(f"{name} {render.clip(value, 100)}" for name, value in parameters(question))),
             ("partition", question.partition),
+            ("tags", ", ".join(question.tags)),
             ("recorded", f"{recorded}, {render.age_text(now - take.recorded)} ago{_which(entry, position)}"),
             ("seed", take.seed or ""),
             ("took", _timing(answer)),

@@ -76,9 +76,10 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
         since: float | None,
         until: float | None,
         text: str | None,
+        tag: str | None,
         **others: Any,
     ) -> Any:
-        where = Filter(provider, model, partition, text or None, since, until)
+        where = Filter(provider, model, partition, text or None, since, until, tag=tag)
         return command(*args, where=where, **others)
 
     for option in reversed(
@@ -92,6 +93,7 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--until", type=moment, metavar="TIME", help="Only recorded before; written like --since."
             ),
+            click.option("--tag", metavar="NAME", help="Only with this tag."),
             click.option("--text", metavar="TEXT", help="Only with this in the question or an answer."),
         )
     ):

@@ -130,8 +130,8 @@ def _began(entry: Node) -> float:
 def _read_own(place: str, entry: Node) -> Finding:
     own = entry["_askonce"]
     body = _own_body(entry["request"])
-    texts = [own[name].text() for name in ("provider", "kind", "model", "partition")]
-    question = Question(_key(own, body), own["form"].raw(), body, *texts)
+    provider, kind, model, partition = (own[name].text() for name in ("provider", "kind", "model", "partition"))
+    question = Question(_key(own, body), own["form"].raw(), body, provider, kind, model, partition)
     answer = _own_answer(entry["response"], own)
     if isinstance(answer, str):
         return Skipped(place, f"{entry['request']['method'].text()} {question.url}", answer)

@@ -96,7 +96,7 @@ class Api:
         where = Filter(
             provider=query.get("provider") or None, model=query.get("model") or None,
             partition=query.get("partition"), text=query.get("text") or None,
-            since=read_number(query, "since"), until=read_number(query, "until"),
+            since=read_number(query, "since"), until=read_number(query, "until"), tag=query.get("tag") or None,
         )  # fmt: skip
         limit = min(read_whole(query, "limit") or 50, _MOST)
         return reply_json({"entries": [about(entry) for entry in islice(self._storage.entries(where), limit)]})
@@ -144,10 +144,12 @@ def read_purge(fields: dict[str, str]) -> Purge:
     key = fields.get("key", "").lower() or None
     if key is not None and not _KEY.fullmatch(key):
         raise ApiError(f"key: {key!r} is not a key of 64 hexadecimal digits.")
-    customer, model, provider = (fields.get(name) or None for name in ("customer", "model", "provider"))
-    wanted = Purge(key, customer, model, provider, everything=fields.get("all") == "true")
+    customer, model, provider, tag = (
+        fields.get(name) or None for name in ("customer", "model", "provider", "tag")
+    )
+    wanted = Purge(key, customer, model, provider, tag, everything=fields.get("all") == "true")
     if not wanted.is_bounded:
-        raise ApiError("Say what is to be removed: key, customer, model or provider; or all=true.")
+        raise ApiError("Say what is to be removed: key, customer, model, provider or tag; or all=true.")
     return wanted
 
 
@@ -165,6 +167,7 @@ def about(entry: Entry) -> dict[str, Any]:
         "kind": question.kind,
         "model": question.model,
         "partition": question.partition,
+        "tags": question.tags,
         "url": question.url,
         "recorded": entry.recorded,
         "takes": len(entry.takes),
@@ -191,11 +194,12 @@ _PARAMETERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "get /askonce/api/calls/{id}": ("Read a call.", ()),
     "get /askonce/api/entries": (
         "List what is recorded, the latest first.",
-        ("provider", "model", "partition", "text", "since", "until", "limit"),
+        ("provider", "model", "partition", "tag", "text", "since", "until", "limit"),
     ),
     "get /askonce/api/entries/{key}": ("Read a recorded question and its answers.", ()),
     "delete /askonce/api/entries": (
-        "Remove entries that agree with all that is given.", ("key", "customer", "model", "provider", "all"),
+        "Remove entries that agree with all that is given.",
+        ("key", "customer", "model", "provider", "tag", "all"),
     ),
     "delete /askonce/api/entries/{key}": ("Remove an entry.", ()),
     "get /askonce/api/summary": ("Sum up calls and savings.", ("since",)),

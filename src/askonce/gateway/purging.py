@@ -16,12 +16,13 @@ class Purge(NamedTuple):
     customer: str | None = None
     model: str | None = None
     provider: str | None = None
+    tag: str | None = None
     everything: bool = False
 
     @property
     def is_bounded(self) -> bool:
         """Whether it says anything at all."""
-        return self.everything or any((self.key, self.customer, self.model, self.provider))
+        return self.everything or any((self.key, self.customer, self.model, self.provider, self.tag))
 
     def matches(self, entry: Entry) -> bool:
         """Tell whether an entry is to go; a model is meant by its whole name."""
@@ -37,5 +38,10 @@ def purge(storage: Storage, wanted: Purge) -> int:
     """Remove what is meant; return how many entries there were."""
     if not wanted.is_bounded:
         return 0
-    where = Filter(provider=wanted.provider or None, model=wanted.model or None, key=wanted.key or None)
+    where = Filter(
+        provider=wanted.provider or None,
+        model=wanted.model or None,
+        key=wanted.key or None,
+        tag=wanted.tag or None,
+    )
     return storage.remove([entry.question.key for entry in storage.entries(where) if wanted.matches(entry)])

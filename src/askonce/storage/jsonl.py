@@ -184,7 +184,7 @@ class JSONLStorage:
         with self._changing():
             if not self._has_room(question.key, take, replace=replace):
                 return False
-            if self._is_there(question.key, take):
+            if self._is_there(question, take):
                 return True
             self._beside.keep(line.files)
             before = self._file.superseded
@@ -217,10 +217,16 @@ class JSONLStorage:
                 return self._read(key, spot, self._file.read(spot))
         return None
 
-    def _is_there(self, key: Key, take: Take) -> bool:
+    def _is_there(self, question: Question, take: Take) -> bool:
         """Tell whether a take that is to be replaced says the same already; then its line stays as it is."""
+        key = question.key
         there = self._find(key, take)
-        if there is None or take.ttl is not None or there.take.ttl is not None:
+        if (
+            there is None
+            or there.question.tags != question.tags
+            or take.ttl is not None
+            or there.take.ttl is not None
+        ):
             return False
         if not is_same_answer(there.take.answer, take.answer):
             return False

@@ -110,6 +110,8 @@ def _write(
     line |= {"provider": question.provider, "kind": question.kind, "model": question.model}
     if question.partition:
         line["partition"] = question.partition
+    if question.tags:
+        line["tags"] = list(question.tags)
     line["url"] = question.url
     line["asked"] = {
         **_write_head(question),
@@ -197,6 +199,7 @@ def _read(value: dict[str, Any], fetch: Fetch, *, is_edited: bool) -> tuple[Ques
         _text(value["kind"]),
         _text(value["model"]),
         _text(partition),
+        tuple(map(_text, value.get("tags", ()))),
     )
     if "head" in asked and question.url != value["url"]:
         raise ValueError("'url' is not that of the question")

@@ -75,6 +75,7 @@ class MemoryStorage:
             self._forget(question.key)
             kept.takes = [old for old in kept.takes if _name(old) != _name(take)]
             kept.takes.append(take)
+            kept.question = kept.question._replace(tags=question.tags)
             self._kept[question.key] = kept
             self._account(kept, 1)
             self._evict(kept)

@@ -81,8 +81,15 @@ def count_tokens_of_prompt_caches(db: sqlite3.Connection) -> None:
         db.execute(f"ALTER TABLE takes ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0")
 
 
+def tag_questions(db: sqlite3.Connection) -> None:
+    """Let an entry have tags; few have, and are found without a look at the others."""
+    db.execute("ALTER TABLE questions ADD COLUMN tags TEXT")
+    db.execute("CREATE INDEX questions_with_tags ON questions(id) WHERE tags IS NOT NULL")
+
+
 STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     create_questions_and_takes,
     number_takes,
     count_tokens_of_prompt_caches,
+    tag_questions,
 )

@@ -13,7 +13,7 @@ import os
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from askonce._core.entry import Question
 from askonce.storage.protocol import Storage
@@ -76,9 +76,13 @@ def recall(storage: Storage) -> Miss | None:
             bytes.fromhex(fields["key"]),
             fields["head"].encode("utf-8", "surrogateescape"),
             body,
-            *(str(fields[name]) for name in Question._fields[3:]),
+            *_names(fields),
         )
         json.loads(question.head)["url"]
         return Miss(question, value["seed"], str(value["why"]), float(value["at"]))
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _names(fields: Any) -> tuple[str, str, str, str]:
+    return str(fields["provider"]), str(fields["kind"]), str(fields["model"]), str(fields["partition"])

@@ -15,7 +15,7 @@ class Filter(NamedTuple):
 
     `model` and `text` match anywhere, without regard to case; `text` is looked for in question and answer.
     `since` and `until` are Unix seconds, and so is `used`: recorded, or an answer, then or later. `key` is the
-    beginning of a key in hexadecimal.
+    beginning of a key in hexadecimal, `tag` one of the entry's, whole.
     """
 
     provider: str | None = None
@@ -26,6 +26,7 @@ class Filter(NamedTuple):
     until: float | None = None
     key: str | None = None
     used: float | None = None
+    tag: str | None = None
 
     def matches(self, entry: Entry) -> bool:
         """Tell whether an entry is one of those meant."""
@@ -37,6 +38,7 @@ class Filter(NamedTuple):
             and (self.since is None or entry.recorded >= self.since)
             and (self.until is None or entry.recorded < self.until)
             and (self.key is None or question.key.hex().startswith(self.key.lower()))
+            and (self.tag is None or self.tag in question.tags)
             and (self.used is None or max(entry.used, entry.recorded) >= self.used)
             and (not self.text or _mentions(entry, self.text))
         )
@@ -232,7 +234,8 @@ class Storage(Protocol):
     def add(self, question: Question, take: Take, *, replace: bool = False) -> bool:
         """Keep a take durably; return whether it was kept.
 
-        It is not kept where one with its seed and slot is already there, unless it is to `replace` that one.
+        It is not kept where one with its seed and slot is already there, unless it is to `replace` that one. With
+        it the question's tags are those of the entry.
         """
         ...
 

@@ -38,7 +38,7 @@ _SAMPLE = 64  # entries looked at for one eviction
 _HITS_PENDING = 128
 _FLUSH_SECONDS = 5.0
 _NO_SEED = 0xFFFFFFFF
-_ASKED = ("head", "coding", "body", "provider", "kind", "model", "partition")
+_ASKED = ("head", "coding", "body", "provider", "kind", "model", "partition", "tags")
 
 _Hits = tuple[int, float, float, int]  # how many, when last, and the seconds and tokens that they saved
 
@@ -150,7 +150,14 @@ class RedisStorage:
         fields = [
             *("head", question.head, "coding", body[0], "body", body[1], "provider", _text(question.provider)),
             *("kind", _text(question.kind), "model", _text(question.model)),
-            *("tags", b"[]", "index", kind.name, "partition", _text(question.partition)),
+            *(
+                "tags",
+                json.dumps(question.tags).encode(),
+                "index",
+                kind.name,
+                "partition",
+                _text(question.partition),
+            ),
         ]
         lifetime = "" if take.ttl is None else math.ceil(1000 * (take.ttl + _GRACE))
         instead = b""
@@ -338,6 +345,8 @@ class RedisStorage:
                 return iter(())
         if where.partition is not None:
             keys = self._latest([_list("partition", _text(where.partition))])
+        elif where.tag is not None:
+            keys = self._latest([_list("tag", where.tag.encode())])
         else:
             model = (where.model or "").lower()
             keys = self._latest(
@@ -468,12 +477,13 @@ def _pairs(found: Any) -> Iterable[tuple[Any, Any]]:
 
 
 def _read_question(key: Key, row: Sequence[bytes | None]) -> Question | None:
-    head, coding, body, provider, kind, model, partition = row
+    head, coding, body, provider, kind, model, partition, tags = row
     if head is None or coding is None or body is None:
         return None
     try:
         named = [(text or b"").decode("utf-8", "surrogatepass") for text in (provider, kind, model, partition)]
-        return Question(key, head, expand(int(coding), body), *named)
+        tagged = tuple(map(str, json.loads(tags or b"[]")))
+        return Question(key, head, expand(int(coding), body), named[0], named[1], named[2], named[3], tagged)
     except (DamagedStoreError, ValueError):
         return None
 

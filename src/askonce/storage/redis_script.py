@@ -189,6 +189,12 @@ local function stub(is_new)
   return made
 end
 
+local function field_of(pairs, name)
+  for i = 1, #pairs, 2 do
+    if pairs[i] == name then return pairs[i + 1] end
+  end
+end
+
 local function add(name, value, replace, instead, lifetime, asked, question)
   local before, new = redis.call('HGET', takes, name), read(value)
   if before then
@@ -217,7 +223,7 @@ local function add(name, value, replace, instead, lifetime, asked, question)
   local seq = math.max(now, latest + 1)
   local is_first = redis.call('EXISTS', takes) == 0
   redis.call('HSET', takes, name, struct.pack('>d', seq) .. string.sub(value, 9))
-  redis.call('HSET', about, 'latest', whole(seq))
+  redis.call('HSET', about, 'latest', whole(seq), 'tags', field_of(question, 'tags'))
   count(new, 1)
   local recorded = struct.unpack('>d', string.sub(value, 9, 16))
   if recorded > tonumber(redis.call('HGET', about, 'used') or 0) then

@@ -44,7 +44,8 @@ _TAKES = (
 )
 _DELETE = "DELETE FROM takes WHERE question = ? AND seed IS ? AND slot = ?"
 _QUESTION = (
-    "SELECT q.id, q.key, q.head, q.coding, q.body, q.provider, q.kind, q.model, q.partition FROM questions q"
+    "SELECT q.id, q.key, q.head, q.coding, q.body, q.provider, q.kind, q.model, q.partition, CAST(q.tags AS BLOB)"
+    " FROM questions q"
 )
 
 
@@ -163,6 +164,10 @@ class SQLiteStorage:
                 (row, *values),
             )
             kept = inserted.rowcount == 1
+            if kept:
+                db.execute(
+                    "UPDATE questions SET tags = ?1 WHERE id = ?2 AND tags IS NOT ?1", (_tagged(question), row)
+                )
             if kept and self.max_size is not None:
                 self._evict(db, inserted.lastrowid)
             db.execute("COMMIT")
@@ -387,6 +392,9 @@ class SQLiteStorage:
             except ValueError:
                 return []
             conditions.append("q.key BETWEEN ? AND ?")
+        if where.tag is not None:
+            conditions.append("q.tags IS NOT NULL AND instr(q.tags, ?)")
+            values.append(f"\n{where.tag}\n")
         if where.used is not None:
             conditions.append("(SELECT max(max(used, recorded)) FROM takes WHERE question = q.id) >= ?")
             values.append(where.used)
@@ -483,9 +491,15 @@ def _delete_takes(db: sqlite3.Connection, condition: str, values: tuple[object, 
     return len(gone)
 
 
+def _tagged(question: Question) -> str | None:
+    """Return tags as they lie in their column: each between ends of lines, so that one is found whole."""
+    return "\n" + "\n".join(question.tags) + "\n" if question.tags else None
+
+
 def _read_question(row: _Row) -> Question | None:
-    _, key, head, coding, body, provider, kind, model, partition = row
+    _, key, head, coding, body, provider, kind, model, partition, tagged = row
+    tags = tuple(tagged.decode(errors="replace").strip("\n").split("\n")) if tagged else ()
     try:
-        return Question(key, head, expand(coding, body), provider, kind, model, partition)
+        return Question(key, head, expand(coding, body), provider, kind, model, partition, tags)
     except DamagedStoreError:
         return None
