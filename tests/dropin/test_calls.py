@@ -193,6 +193,35 @@ def test_verbose(provider: LocalProvider, store: Path, capsys: pytest.CaptureFix
     assert all(line.startswith("askonce ") and MODEL in line for line in lines)
 
 
+@pytest.mark.parametrize("mode", ["record", "replay"])
+def test_verbose_without_a_key(
+    provider: LocalProvider, store: Path, capsys: pytest.CaptureFixture[str], mode: Any
+) -> None:
+    """What cannot be asked for want of a key is not said to be asked, nor counted as such."""
+    dropin.configure(store, mode=mode, debug=True)
+    with dropin.OpenAI(base_url=f"{provider.url}/v1") as keyless, pytest.raises(openai.AuthenticationError):
+        plain(keyless)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("askonce refused")
+    assert line.endswith("not recorded yet, and there is no API key to ask it with")
+    assert (0, 1, 0) == (dropin.stats().misses, dropin.stats().refused, provider.count())
+
+
+def test_offline_with_a_final_bundle(client: Any, store: Path, tmp_path: Path) -> None:
+    """An offline miss says of which bundles no question can be named, and only of those."""
+    plain(client)
+    (tmp_path / "made").mkdir()  # where none is found but the one that is named
+    askonce.materialize(tmp_path / "made" / "open.askonce", store)
+    askonce.materialize(tmp_path / "made" / "final.askonce", store, final=True)
+    for name, is_final in (("open.askonce", False), ("final.askonce", True)):
+        dropin.configure(tmp_path / "made" / name, mode="offline")
+        with pytest.raises(openai.NotFoundError) as caught:
+            plain(client, temperature=1)
+        said = f"Questions in {name} are only digests: none can be named as near."
+        assert is_final == (said in str(caught.value))
+        assert is_final != ("temperature" in str(caught.value))
+
+
 def test_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     """A setting that is none is told where the client is made, and by `configure`, which then changes nothing."""
     dropin.configure("memory:dropin", mode="offline")

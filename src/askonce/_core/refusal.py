@@ -12,6 +12,9 @@ from typing import Any
 from askonce._core.domains import Dialect
 from askonce._core.messages import Answer, Chunk, Head, Headers
 
+NO_KEY = "askonce-has-no-key"
+"""What a client of the drop-in has for a key that has none. It is sent to nobody."""
+
 _NAMES = {
     400: ("invalid_request_error", "INVALID_ARGUMENT"),
     401: ("authentication_error", "UNAUTHENTICATED"),
@@ -43,6 +46,12 @@ def refusal(dialect: Dialect, status: int, message: str) -> Answer:
         )
     )
     return Answer(Head(status, headers, _REASONS[status]), 0.0, (Chunk(body, 0.0),))
+
+
+def is_keyless(headers: Headers) -> bool:
+    """Say whether a request comes from a client without a key, which the drop-in lets ask nobody."""
+    given = headers.get(b"api-key") or (headers.get(b"authorization") or "").removeprefix("Bearer").strip()
+    return given == NO_KEY
 
 
 def _body(dialect: Dialect, status: int, message: str) -> dict[str, Any]:

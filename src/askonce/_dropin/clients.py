@@ -9,8 +9,9 @@ from typing import Any
 
 import openai
 
+from askonce._core.refusal import NO_KEY
 from askonce._dropin import fast, late, state
-from askonce._dropin.http import NO_KEY, cached
+from askonce._dropin.http import cached
 from askonce._dropin.resources import adapted
 from askonce.forks import Lock
 

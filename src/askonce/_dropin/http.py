@@ -10,13 +10,10 @@ from functools import lru_cache
 from typing import Any
 
 from askonce._core.domains import Dialect
-from askonce._core.messages import Answer
-from askonce._core.refusal import refusal
+from askonce._core.messages import Answer, Headers
+from askonce._core.refusal import is_keyless, refusal
 from askonce._dropin import state
 from askonce.intercept.transport import caching_transport
-
-NO_KEY = "askonce-has-no-key"
-"""What a client has for a key that has none. It is sent to nobody."""
 
 _NEEDS_KEY = (
     "askonce: this question was not recorded, and there is no API key to ask it with. Set OPENAI_API_KEY (or "
@@ -138,9 +135,7 @@ def _keyed_class(library: Any, *kinds: Any) -> Any:
 
 
 def _refuse(request: Any) -> Answer | None:
-    headers = request.headers
-    given = headers.get("api-key") or headers.get("authorization", "").removeprefix("Bearer").strip()
-    return refusal(Dialect.OPENAI, 401, _NEEDS_KEY) if given == NO_KEY else None
+    return refusal(Dialect.OPENAI, 401, _NEEDS_KEY) if is_keyless(Headers(request.headers.raw)) else None
 
 
 def _respond(library: Any, answer: Answer) -> Any:

@@ -7,8 +7,9 @@ from typing import Any
 
 import openai
 
+from askonce._core.refusal import NO_KEY
 from askonce._dropin.clients import cached_class
-from askonce._dropin.http import NO_KEY, cached
+from askonce._dropin.http import cached
 from askonce.forks import Lock
 
 # What the SDK lets one set at the module, and the client's own name of it where that is another.

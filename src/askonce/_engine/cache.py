@@ -20,7 +20,7 @@ from askonce._core.entry import MARK_KEY, Key, Question, Take
 from askonce._core.key import identify
 from askonce._core.messages import Answer, Head, Headers, Request
 from askonce._core.noise import normalized
-from askonce._core.refusal import refusal
+from askonce._core.refusal import is_keyless, refusal
 from askonce._core.rotation import Repeat, choose
 from askonce._engine.claim import Claim
 from askonce._engine.context import overrides
@@ -391,15 +391,22 @@ class Cache:
         imported: Imported | None,
     ) -> Verdict:
         steps = decide(call.question, call.controls, time.time(), turn, imported)
+        sealed: Sequence[str] = ()
         try:
             need = next(steps)
             while True:
                 if isinstance(need, Find):
                     need = steps.send(find(need.key))
                 else:
+                    sealed = self.guard.sealed()
                     need = steps.send(search(need.question, _CANDIDATES))
         except StopIteration as stop:
             verdict: Verdict = stop.value
+            if sealed and isinstance(verdict, Refuse):
+                names = " and ".join(sealed)
+                return Refuse(
+                    f"{verdict.message}\nQuestions in {names} are only digests: none can be named as near."
+                )
             return verdict
 
     def _imported(self, call: Call) -> Imported | None:
@@ -443,7 +450,12 @@ class Cache:
         return refusal(call.match.route.dialect, 404, verdict.message)
 
     def asked(self, call: Call, verdict: Forward) -> None:
-        """Note that a call goes to the provider."""
+        """Note that a call goes to the provider, or would if its client had a key."""
+        if is_keyless(call.headers):
+            self.meter.count("refused")
+            self._report("refused", call, f"{verdict.why}, and there is no API key to ask it with")
+            self._remember_miss(call, f"{verdict.why}, and there is no API key to ask it with")
+            return
         off = call.controls.mode is Mode.OFF
         self.meter.count("bypassed" if off else "misses")
         if not verdict.keep:
@@ -460,6 +472,8 @@ class Cache:
 
     def _keep(self, call: Call, verdict: Forward, slot: int, seconds: float, answer: Answer | str) -> None:
         if isinstance(answer, str):
+            if is_keyless(call.headers):  # nobody was asked, and `asked` has said so
+                return
             self._report("asked", call, f"{verdict.why}; not kept: {answer}")
             self._remember_miss(call, f"{verdict.why}; the answer was not kept: {answer}")
             return

@@ -14,7 +14,7 @@ from askonce._engine.writer import Job, Writer
 from askonce.errors import StorageError
 from askonce.notices import tell, warn_once
 from askonce.storage import Storage
-from askonce.storage.protocol import Claims, Far, Marks
+from askonce.storage.protocol import Claims, Far, Marks, Sealed
 
 T = TypeVar("T")
 
@@ -128,6 +128,10 @@ class Guard:
 
     def similar(self, question: Question, limit: int) -> Sequence[Question]:
         return self._try(self._reading, (), self.storage.similar, question, limit)
+
+    def sealed(self) -> Sequence[str]:
+        """Return the names of what may hold near questions and cannot show them."""
+        return self._try(self._reading, (), self.storage.sealed) if isinstance(self.storage, Sealed) else ()
 
     def add(self, question: Question, take: Take, *, replace: bool) -> bool:
         if self._far is not None and self._reading.is_on:  # a server that is not there takes nothing either

@@ -18,7 +18,8 @@ class Stats(NamedTuple):
     """Counts of calls, and what the hits among them saved.
 
     `hits` were answered from the store; `shared` from an identical call in flight; `misses` were asked;
-    `recorded` of those were kept; `refused` could not be answered offline; `bypassed` went past the cache.
+    `recorded` of those were kept; `refused` could not be answered offline, or without a key;
+    `bypassed` went past the cache.
     `money_saved` is an estimate by the models in `spared`, made when it is asked for.
     """
 

@@ -127,6 +127,9 @@ class BundleStorage:
         alike = [one for one in others if one.url == question.url]
         return near or alike[:limit] or others[:limit]
 
+    def sealed(self) -> Sequence[str]:
+        return (self.path.name,) if self.manifest.final else ()
+
     def entries(self, where: Filter = Filter()) -> Iterator[Entry]:
         for record in self._records():
             provider, _, model, partition = record.about

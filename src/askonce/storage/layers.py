@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from askonce._core.entry import Entry, Key, Question, Take
 from askonce.errors import StorageError
 from askonce.notices import warn_once
-from askonce.storage.protocol import Claims, Far, Filter, Marks, ModelTotals, Storage, Texts, Totals
+from askonce.storage.protocol import Claims, Far, Filter, Marks, ModelTotals, Sealed, Storage, Texts, Totals
 
 T = TypeVar("T")
 
@@ -84,6 +84,11 @@ class Layers:
             found += others
         alike = [one for one in found if (one.url, one.model) == (question.url, question.model)]
         return (alike or found)[:limit]
+
+    def sealed(self) -> Sequence[str]:
+        own = self.own.sealed() if isinstance(self.own, Sealed) else ()
+        others = self._each(lambda layer: layer.sealed() if isinstance(layer, Sealed) else ())
+        return list(dict.fromkeys([*own, *(name for names in others for name in names)]))
 
     def entries(self, where: Filter = Filter()) -> Iterator[Entry]:
         yield from self.own.entries(where)

@@ -195,6 +195,15 @@ class Texts(Protocol):
 
 
 @runtime_checkable
+class Sealed(Protocol):
+    """What a storage says whose questions may be digests, so that none of them can be read."""
+
+    def sealed(self) -> Sequence[str]:
+        """Return the names of the files of which only the digests of the questions are known."""
+        ...
+
+
+@runtime_checkable
 class Marks(Protocol):
     """What a storage can do besides: remember a moment, so that what is used since then can be told."""
 
