@@ -153,6 +153,13 @@ def test_an_empty_store() -> None:
     assert [] == here()
 
 
+def test_a_missing_store(tmp_path: Path) -> None:
+    """There is nothing to hand out of a store that is not there, and none is made."""
+    with pytest.raises(StorageError, match=r"nowhere\.db"):
+        askonce.materialize("x.askonce", tmp_path / "nowhere.db")
+    assert [] == here()
+
+
 def test_a_read_only_folder(teacher: SQLiteStorage) -> None:
     """Where it cannot be written, that is said; a file that was there stays."""
     Path("file").write_text("no folder")

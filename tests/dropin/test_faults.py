@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import openai
 import pytest
@@ -18,6 +19,9 @@ import askonce.openai as dropin
 from askonce.errors import AskonceWarning
 from askonce.testing import LocalProvider
 from tests.dropin.conftest import KEY, MODEL, QUESTION, plain
+from tests.scan import unfolded
+
+SECRET = "SECRET77d0e2a1b3c4d5e6f7"
 
 
 def stream(client: Any) -> Any:
@@ -33,6 +37,38 @@ def test_no_key_in_the_file(client: Any, store: Path) -> None:
     written = b"".join(path.read_bytes() for path in store.parent.glob("cache.db*"))
     assert KEY.encode() not in written
     assert b"Bearer" not in written
+
+
+@pytest.mark.parametrize("form", ["file", "module", "package"])
+def test_no_secret_in_what_is_handed_out(
+    client: Any, provider: LocalProvider, store: Path, tmp_path: Path, form: Any
+) -> None:
+    """No key, organization, project, signed address or local path is in a form, unfolded to the last block."""
+    own = client.with_options(organization=f"org-{SECRET}", project=f"proj_{SECRET}")
+    plain(own)
+    sound = tmp_path / f"{SECRET}.mp3"
+    own.audio.speech.create(model="tts", voice="alloy", input="x").write_to_file(sound)
+    with sound.open("rb") as file:
+        own.audio.transcriptions.create(model="whisper-1", file=file)
+    url = own.images.generate(model="dall-e-3", prompt="x", response_format="url").data[0].url
+    assert "sig=" in url
+    own.images.generate(model="dall-e-3", prompt="x", response_format="url")  # waits for the image
+    dropin._state.current().close()
+    path = tmp_path / {"file": "x.askonce", "module": "x.py", "package": "dist"}[form]
+    for made in askonce.materialize(path, store, form=form, name="x").paths:
+        pieces = [made.read_bytes(), *unfolded(made.read_bytes())]
+        assert any(b"data:image/png;base64," in piece for piece in pieces), "it is unfolded to the answers"
+        for word in (SECRET, KEY, urlsplit(url).query, str(tmp_path)):
+            assert not any(word.encode() in piece for piece in pieces), word
+
+
+def test_hashing_leaves_the_process_as_it_was(client: Any, provider: LocalProvider, tmp_path: Path) -> None:
+    """After digests were handed out, the process still finds its answers and keeps new ones."""
+    before = plain(client)
+    dropin.materialize(hash_keys=True)
+    assert before == plain(client)
+    assert plain(client, temperature=1) == plain(client, temperature=1)
+    assert 2 == provider.count()
 
 
 def test_async_streams_at_the_first_pass(client: Any, provider: LocalProvider) -> None:
