@@ -210,6 +210,20 @@ def test_a_folder_that_cannot_be_written(server: FileServer) -> None:
         fetch(f"{server.url}/x.askonce", Path("nowhere"))
 
 
+def test_no_space(server: FileServer, content: bytes) -> None:
+    """Where the file has no room, that is said; with room again, the next fetch goes on from there."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(content) // 2, hard))
+    try:
+        with pytest.raises(FetchError, match=r"x\.askonce cannot be written"):
+            fetch(f"{server.url}/x.askonce")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "x.askonce" not in here()
+    assert content == fetch(f"{server.url}/x.askonce").read_bytes()
+
+
 def test_a_bar_is_shown_at_a_terminal(
     server: FileServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -123,6 +123,24 @@ def test_no_key(client: Any, ask: Ask, provider: LocalProvider, monkeypatch: pyt
     assert f"Bearer {KEY}" == provider.received[-1].header("authorization")
 
 
+@pytest.mark.parametrize("name", ["OPENAI_ORG_ID", "OPENAI_PROJECT_ID"])
+def test_an_organization_is_part_of_the_question(
+    provider: LocalProvider, store: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """What was asked under an organization or a project does not answer those who have none."""
+    dropin.configure(store, mode="record")
+    monkeypatch.setenv(name, "own-1")
+    with dropin.OpenAI(base_url=f"{provider.url}/v1", api_key=KEY) as teacher:
+        assert plain(teacher) == plain(teacher)
+    monkeypatch.delenv(name)
+    with (
+        dropin.OpenAI(base_url=f"{provider.url}/v1") as student,
+        pytest.raises(openai.AuthenticationError, match="not recorded"),
+    ):
+        plain(student)
+    assert 1 == provider.count()
+
+
 def test_no_key_for_azure(provider: LocalProvider, store: Path) -> None:
     """The same for Azure, sync and async."""
     dropin.configure(store, mode="record")
