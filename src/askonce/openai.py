@@ -32,8 +32,28 @@ from askonce._dropin.clients import is_client as _is_client
 from askonce._engine.meter import Stats as _Stats
 from askonce.bundle import Packed as _Packed
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the classes are found when they are asked for; subclasses of these, and used as these
     from openai import *  # noqa: F403
+    from openai import (  # isort: skip
+        AsyncAzureOpenAI as AsyncAzureOpenAI,
+        AzureOpenAI as AzureOpenAI,
+        api_key as api_key,
+        api_type as api_type,
+        api_version as api_version,
+        azure_ad_token as azure_ad_token,
+        azure_ad_token_provider as azure_ad_token_provider,
+        azure_endpoint as azure_endpoint,
+        base_url as base_url,
+        default_headers as default_headers,
+        default_query as default_query,
+        http_client as http_client,
+        max_retries as max_retries,
+        organization as organization,
+        project as project,
+        timeout as timeout,
+        webhook_secret as webhook_secret,
+    )
+    from openai._module_client import *  # noqa: F403
 
 __all__ = [*_openai.__all__, "configure", "materialize", "stats"]  # noqa: PLE0604
 __path__: list[str] = []  # a package for the import system, so that `askonce.openai.types` can be imported
