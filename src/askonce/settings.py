@@ -288,10 +288,15 @@ def sources(arguments: Mapping[str, Any], environ: Mapping[str, str] = os.enviro
 def network_variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return what the environment says of proxies and certificates, without the credentials in a URL."""
     return {
-        name: re.sub(r"//[^/@]*@", "//…@", value)
+        name: without_password(value)
         for name, value in sorted(environ.items())
         if value and name.upper() in _NETWORK
     }
+
+
+def without_password(url: str) -> str:
+    """Return a URL as it may be shown."""
+    return re.sub(r"([?&]password=)[^&]*", r"\1…", re.sub(r"//[^/@]*@", "//…@", url))
 
 
 def variables() -> dict[str, str]:

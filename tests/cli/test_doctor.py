@@ -20,6 +20,7 @@ from askonce.cli.checks import BROKEN, GOOD, NOTE, WARNING
 from askonce.intercept import coverage, sdks
 from askonce.settings import network_variables, read_settings, sources
 from tests.cli.conftest import Run
+from tests.servers import RedisServer
 from tests.storage.test_sqlite import in_child
 
 
@@ -146,6 +147,15 @@ def test_a_store_that_does_not_open(run: Run, recorded: Path, how: str, said: st
         case "scheme":
             store = "nonsense://x"
     assert said in told(examined(run, "--store", store), BROKEN)
+
+
+def test_a_store_on_a_server(run: Run, redis_server: RedisServer) -> None:
+    """A server is looked at like a file; its password is shown nowhere."""
+    value = examined(run, "--store", redis_server.url(prefix="doctor:"))
+    assert "opens, and holds 0 entries" in told(value, GOOD)
+    value = examined(run, "--store", f"redis://ada:sk-test-SECRET-pw@127.0.0.1:{redis_server.port}/0?timeout=20")
+    assert "lets nobody in" in told(value, BROKEN)
+    assert "SECRET" not in json.dumps(value)
 
 
 def test_damaged_answers(run: Run, recorded: Path) -> None:

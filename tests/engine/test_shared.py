@@ -155,7 +155,7 @@ def test_one_that_has_stopped_reading_is_not_waited_for(provider: Stepped, share
 def asked_in(monkeypatch: pytest.MonkeyPatch) -> set[threading.Thread]:
     """Return the threads in which the network was waited for."""
     threads: set[threading.Thread] = set()
-    for name in ("ask", "do", "run", "close"):
+    for name in ("ask", "do", "run", "_close"):
         real = getattr(Server, name)
 
         def noting(*arguments: Any, _real: Any = real) -> Any:

@@ -340,7 +340,7 @@ def test_socket(redis_server: RedisServer) -> None:
     one = RedisStorage(f"unix://{redis_server.socket}?prefix=socket:&timeout=20")
     other = RedisStorage(redis_server.url(prefix="socket:"))
     one.add(ask(1), take())
-    assert (take(),) == tuple(other.takes(ask(1).key))
+    assert (take(),) == tuple(other.takes(ask(1).key)) == tuple(RedisStorage(one.url).takes(ask(1).key))
     one.close()
     other.close()
 

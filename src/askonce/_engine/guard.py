@@ -224,7 +224,8 @@ class Guard:
 
     def close(self) -> None:
         """Close the storage, whatever state it is in, after what waits has been written."""
-        if self.writer is not None and not self.writer.close(_FLUSH_SECONDS):
+        seconds = _FLUSH_SECONDS if self.is_well else self.patience
+        if self.writer is not None and not self.writer.close(seconds) and self.is_well:
             warn_once(f"the store {self.storage.url} was too slow to take all that was recorded last.")
         if self.workers is not None:
             self.workers.close()

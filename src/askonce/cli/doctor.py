@@ -88,8 +88,12 @@ def _examine(store: str | None) -> tuple[dict[str, list[Finding]], list[dict[str
 
 
 def _value_text(name: str, value: Any) -> str:
+    from askonce.settings import without_password
+
     if value is None or value in ((), ""):
         return "none"
+    if name == "store":
+        return without_password(value)
     if name in ("memory", "max_size"):
         return f"{value:,} bytes" if value % (1 << 20) else f"{value >> 20:,} MB"  # as it is written, by 1024
     if isinstance(value, tuple):

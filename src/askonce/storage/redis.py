@@ -394,11 +394,9 @@ class RedisStorage:
         """Write what is pending and close the connections; using it again opens it again."""
         for changes in self._changes:
             changes.close()
-        try:
-            self._write_hits()
+        with self._server.closing():
             self._leases.close()
-        finally:
-            self._server.close()
+            self._write_hits()
 
     # --- What is where ------------------------------------------------------------------------------------
 

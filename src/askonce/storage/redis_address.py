@@ -44,7 +44,7 @@ def read_address(url: str) -> Address:
     parts = urlsplit(url)
     scheme, _, kind = parts.scheme.partition("+")
     userinfo, _, places = parts.netloc.rpartition("@")
-    plain = parts._replace(netloc=f"{_without_password(userinfo)}{places}", query="").geturl()
+    plain = f"{parts.scheme}://{_without_password(userinfo)}{places}{parts.path}"
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
     username, _, password = userinfo.partition(":")
     connection: dict[str, Any] = {}
