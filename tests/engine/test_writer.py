@@ -39,6 +39,24 @@ def test_bound() -> None:
     assert writer.close(20)
 
 
+def test_waiting_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After one was waited for in vain, none is waited for before that is done."""
+    writer, may, waited = Writer(), threading.Event(), []
+    first, second = writer.put(may.wait), writer.put(may.wait)
+    assert first is not None
+    assert second is not None
+    wait = Job.wait
+    monkeypatch.setattr(Job, "wait", lambda job, seconds: (waited.append((job, seconds)), wait(job, seconds))[1])
+    writer.wait(first, 0.01)
+    writer.wait(second, 5.0)
+    assert (second, 5.0) not in waited
+    may.set()
+    assert wait(first, 20)
+    writer.wait(second, 5.0)
+    assert (second, 5.0) in waited
+    assert writer.close(20)
+
+
 def test_later() -> None:
     """Something can be done later, and holds nothing up."""
     writer, done, came = Writer(), [], threading.Event()

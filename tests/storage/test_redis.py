@@ -141,6 +141,16 @@ def test_damage(storage: RedisStorage, client: redis_py.Redis) -> None:
     assert not storage.add(ask(1), take())
 
 
+def test_newer(storage: RedisStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a newer askonce has recorded is left out, and told of; the rest of the store is of use."""
+    with monkeypatch.context() as patch:
+        patch.setattr("askonce._core.record._MAGIC", b"AO2")
+        storage.add(ask(1), take())
+    storage.add(ask(1), take(seed="old"))
+    with pytest.warns(AskonceWarning, match="Upgrade askonce"):
+        assert [take(seed="old")] == list(storage.takes(ask(1).key))
+
+
 @pytest.mark.parametrize("where", [0, 8, 16, 24, 64, 72, 80, 104, 132])
 def test_noise_in_front(storage: RedisStorage, client: redis_py.Redis, where: int) -> None:
     """Noise in the numbers before an answer never makes it another."""

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 from askonce._core.entry import Key, Question, Take
 from askonce._engine.workers import Workers
-from askonce._engine.writer import Job, Writer
+from askonce._engine.writer import Writer
 from askonce.errors import StorageError
 from askonce.notices import tell, warn_once
 from askonce.storage import Storage
@@ -89,7 +89,6 @@ class Guard:
         self._reading = _Pause("Until then calls go to the provider.", longest)
         self._writing = _Pause("Until then answers are not recorded.", longest)
         self._claiming = _Pause("Until then other processes may ask the same.", longest)
-        self._late: Job | None = None
         self._is_ill = False
         self._failures = self._skipped = self._dropped = 0
 
@@ -169,10 +168,8 @@ class Guard:
                 "recorded. The store is slow, or answers are large."
             )
             then(False)
-        elif seconds > 0.0 and self.is_well and (self._late is None or self._late.wait(0.0)):
-            self._late = (
-                None if job.wait(seconds) else job
-            )  # once waited for in vain, no call waits before it is done
+        elif seconds > 0.0 and self.is_well:
+            writer.wait(job, seconds)
 
     def count_hit(self, key: Key, take: Take, now: float, times: int = 1) -> None:
         count = partial(self._try, self._writing, None, self.storage.count_hit, key, take, now, times)

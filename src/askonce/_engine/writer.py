@@ -54,6 +54,7 @@ class Writer:
         self._starting = threading.RLock()
         self._thread: threading.Thread | None = None
         self._waiting = 0
+        self._late: Job | None = None
 
     @property
     def waiting(self) -> int:
@@ -68,6 +69,11 @@ class Writer:
         self._waiting += size
         self._give(job)
         return job
+
+    def wait(self, job: Job, seconds: float) -> None:
+        """Wait for a job, at the most so long; not at all while one that was waited for in vain is not done."""
+        if self._late is None or self._late.wait(0.0):
+            self._late = None if job.wait(seconds) else job
 
     def later(self, seconds: float, action: Callable[[], object]) -> None:
         """Have something done after so long; not at all when nothing else is done any more."""

@@ -41,7 +41,7 @@ class Nearby:
         """Begin with nothing in memory in a forked child, where nobody has listened meanwhile."""
         self._near = LRU(self._near.limit)
         self._expected: dict[Key, list[tuple[Take, bool]]] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the garbage collector may end a call in here, and keep its answer
 
     @property
     def is_far(self) -> bool:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from askonce._core.body import canonical_json
 from askonce._core.entry import Entry, Key, Question, Take
 from askonce._core.record import digest, pack
-from askonce.errors import DamagedStoreError
+from askonce.errors import DamagedStoreError, NewerStoreError
 from askonce.forks import renew_in_children
 from askonce.notices import warn_once
 from askonce.storage.packed import expand, read_answer, squeeze
@@ -110,6 +110,9 @@ class RedisStorage:
             return number, Take(
                 read_answer(key, seed, coding, data, vouched), recorded, seed, None if ttl < 0 else ttl, slot
             )
+        except NewerStoreError as error:
+            warn_once(f"{self.url} holds {error}. It is left out. Upgrade askonce.", cause=f"newer: {self.url}")
+            return None
         except (DamagedStoreError, ValueError, ArithmeticError, struct.error):
             self.damaged += 1
             warn_once(

@@ -91,8 +91,6 @@ class Server:
 
         def connect() -> None:
             connection = pool.connection_class(**pool.connection_kwargs)
-            if self.address.kind == "sentinel":
-                connection.connection_pool = pool
             try:
                 connection.connect()
                 outcome: Any = connection
@@ -210,7 +208,7 @@ class Server:
             nodes = [redis.cluster.ClusterNode(*host) for host in address.hosts]
             return redis.RedisCluster(startup_nodes=nodes, **options)
         if address.kind == "sentinel":
-            told = {"socket_timeout": patience, "socket_connect_timeout": patience}
+            told = {name: value for name, value in options.items() if name.startswith(("socket_", "ssl"))}
             sentinel = redis.sentinel.Sentinel(address.hosts, sentinel_kwargs=told, **options)
             return sentinel.master_for(address.service)
         if "path" in options:
@@ -232,8 +230,6 @@ class Server:
             "retry": Retry(NoBackoff(), 0),
         }
         connection = pool.connection_class(**options)
-        if self.address.kind == "sentinel":
-            connection.connection_pool = pool
         connection.connect()
         return connection
 
