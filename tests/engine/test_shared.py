@@ -196,15 +196,26 @@ def test_the_loop_never_waits(
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
 async def test_every_way_to_ask(rig: Rig, provider: LocalProvider, shared: str, stream: bool) -> None:
-    """Through a shared store every client has its answers recorded and replayed."""
+    """Through a shared store every client has its answers replayed; what was read to its end is kept."""
     texts = []
+    elsewhere = RedisStorage(shared)
     for _ in range(2):
         with askonce.caching(shared, domains=[provider.url]) as cache:
             async with rig.client() as client:
                 for _ in range(2):
                     texts.append((await client.post(provider.url + CHAT, json=chat(stream=stream))).text)
+                    assert 1 == elsewhere.totals().takes
             assert cache.guard.is_well
+    elsewhere.close()
     assert 1 == provider.count() == len(set(texts))
+
+
+def held(url: str) -> int:
+    """Return how many takes a store holds."""
+    storage = RedisStorage(url)
+    takes = storage.totals().takes
+    storage.close()
+    return takes
 
 
 class Slow(RedisStorage):
@@ -229,9 +240,9 @@ def test_what_waits_to_be_kept_answers(provider: LocalProvider, shared: str) -> 
     with askonce.caching(slow, domains=[provider.url]):
         assert 1 == len(set(asyncio.run(story())))
         assert 1 == provider.count()
-        assert 0 == RedisStorage(shared).totals().takes
+        assert 0 == held(shared)
         Slow.may.set()
-    assert 1 == RedisStorage(shared).totals().takes
+    assert 1 == held(shared)
 
 
 def test_what_is_too_much_is_told(provider: LocalProvider, shared: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,4 +262,4 @@ def test_what_is_too_much_is_told(provider: LocalProvider, shared: str, monkeypa
         dropped = cache.guard.health.dropped
         assert 0 < dropped < 12
         Slow.may.set()
-    assert 12 - dropped == RedisStorage(shared).totals().takes
+    assert 12 - dropped == held(shared)

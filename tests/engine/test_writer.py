@@ -39,21 +39,21 @@ def test_bound() -> None:
     assert writer.close(20)
 
 
-def test_waiting_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After one was waited for in vain, none is waited for before that is done."""
-    writer, may, waited = Writer(), threading.Event(), []
+def test_waiting_in_vain() -> None:
+    """After one was waited for in vain, it is of no use to wait for others before that is done."""
+    writer, may, woken = Writer(), threading.Event(), threading.Event()
     first, second = writer.put(may.wait), writer.put(may.wait)
     assert first is not None
     assert second is not None
-    wait = Job.wait
-    monkeypatch.setattr(Job, "wait", lambda job, seconds: (waited.append((job, seconds)), wait(job, seconds))[1])
-    writer.wait(first, 0.01)
-    writer.wait(second, 5.0)
-    assert (second, 5.0) not in waited
+    assert not writer.is_late
+    writer.missed(first)
+    assert writer.is_late
+    assert second.watch(woken.set)
     may.set()
-    assert wait(first, 20)
-    writer.wait(second, 5.0)
-    assert (second, 5.0) in waited
+    assert first.wait(20)
+    assert not writer.is_late
+    assert woken.wait(20)
+    assert not second.watch(woken.set)
     assert writer.close(20)
 
 

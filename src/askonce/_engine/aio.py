@@ -38,6 +38,7 @@ from askonce._engine.course import (
 )
 from askonce._engine.flight import Flight
 from askonce._engine.loops import (
+    Signal,
     Task,
     asyncio_loop,
     call_in,
@@ -290,6 +291,15 @@ class AsyncSource:
         finally:
             for close in self._afterwards:
                 await close()
+        await self._await_written()
+
+    async def _await_written(self) -> None:
+        """Wait until the answer is kept far away, as long as the call may: what was given is then there."""
+        job = self._flight.written
+        if job is not None and self.loop is not None:
+            signal = Signal()
+            if job.watch(signal.send) and not await signal.wait(self._flight.patience.left):
+                job.writer.missed(job)
 
     def outlast(self, close: Callable[[], Awaitable[Any]]) -> bool:
         """Do as `OpenStream.outlast` says."""

@@ -27,8 +27,8 @@ from askonce._engine.context import overrides
 from askonce._engine.flight import Flight, Flights, Name
 from askonce._engine.guard import Guard
 from askonce._engine.meter import Meter, Stats
-from askonce._engine.patience import Patience
 from askonce._engine.tickets import Tickets
+from askonce._engine.writer import Job
 from askonce.errors import ControlError
 from askonce.settings import Settings
 from askonce.storage import Storage, open_storage
@@ -42,7 +42,6 @@ _CALLS = 4 << 20  # bytes of requests, again of bodies, and of hits, that are re
 _TALLY = 64  # hits that may wait to be counted, and for how many seconds
 _TALLY_SECONDS = 1.0
 _ORIGINS = 1024  # origins of which it is remembered whether they are ours
-_LONG = 5.0  # seconds for which an answer whose images were fetched waits to be kept: no call does
 _CANDIDATES = 400  # recorded questions that a missed one is compared with
 
 
@@ -463,20 +462,20 @@ class Cache:
             if not off:
                 self._remember_miss(call, f"{verdict.why}, and in mode replay nothing is kept")
 
-    def keep(self, call: Call, verdict: Forward, slot: int, patience: Patience, answer: Answer | str) -> None:
-        """Keep a complete answer; a string says why there is none. Far away that takes `patience`."""
+    def keep(self, call: Call, verdict: Forward, slot: int, answer: Answer | str) -> Job | None:
+        """Keep a complete answer; a string says why there is none. Return what is still to be done for it."""
         if isinstance(answer, Answer) and self._is_pictured(call):
-            self.images.keep(call.question.key, answer, partial(self._keep, call, verdict, slot, _LONG))
-        else:
-            self._keep(call, verdict, slot, patience.left, answer)
+            self.images.keep(call.question.key, answer, partial(self._keep, call, verdict, slot))
+            return None
+        return self._keep(call, verdict, slot, answer)
 
-    def _keep(self, call: Call, verdict: Forward, slot: int, seconds: float, answer: Answer | str) -> None:
+    def _keep(self, call: Call, verdict: Forward, slot: int, answer: Answer | str) -> Job | None:
         if isinstance(answer, str):
             if is_keyless(call.headers):  # nobody was asked, and `asked` has said so
                 return
             self._report("asked", call, f"{verdict.why}; not kept: {answer}")
             self._remember_miss(call, f"{verdict.why}; the answer was not kept: {answer}")
-            return
+            return None
         take = Take(answer, time.time(), call.controls.seed, call.controls.ttl, slot)
 
         def note(kept: bool) -> None:
@@ -486,7 +485,7 @@ class Cache:
             else:
                 self._report("asked", call, f"{verdict.why}; not kept: the store did not take it")
 
-        self.guard.keep(call.question, take, note, replace=verdict.replace, seconds=seconds)
+        return self.guard.keep(call.question, take, note, replace=verdict.replace)
 
     def _remember_miss(self, call: Call, why: str) -> None:
         """Note what neither the store answers nor will answer, for `askonce why`."""

@@ -208,8 +208,8 @@ def _lead(
             patience.renew()
         cache.asked(call, verdict)
         cache.take_place(call, turn, flight)
-        last = patience if flight.leader.may_wait else Patience(0.0)
-        flight.finish = partial(cache.keep, call, verdict, slot, last)
+        flight.finish = partial(cache.keep, call, verdict, slot)
+        flight.patience = patience
         with flight.claim:
             upstream = yield Ask(call.outgoing(codings))
         return Leading(flight, upstream, verdict)

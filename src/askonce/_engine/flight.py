@@ -24,6 +24,8 @@ from typing import Any, Protocol
 from askonce._core.entry import Key
 from askonce._core.messages import Answer, Chunk, Head
 from askonce._core.tape import Left, Tape, keepable_headers
+from askonce._engine.patience import Patience
+from askonce._engine.writer import Job
 from askonce.errors import UpstreamEnded
 from askonce.forks import renew_in_children
 from askonce.notices import warn_once
@@ -85,8 +87,12 @@ class Flight:
         self.leader_reads = True
         self.source: Any = None
         """Where chunks are pulled from: the driver's own."""
-        self.finish: Callable[[Answer | str], None] = _nothing
-        """Called once with the complete answer, or with why there is none."""
+        self.finish: Callable[[Answer | str], Job | None] = _nothing
+        """Called once with the complete answer, or with why there is none; returns what has still to be done."""
+        self.written: Job | None = None
+        """What keeps the answer, where that is not at once; who leads may wait for it."""
+        self.patience = Patience(0.0)
+        """How long that may take."""
         self.outcome: Answer | str | None = None
         self.claim: AbstractContextManager[None] = nullcontext()
         """To be entered while the provider is waited for."""
@@ -163,9 +169,11 @@ class Flight:
 
     def _conclude(self, outcome: Answer | str) -> None:
         try:
-            self.finish(outcome)
+            self.written = self.finish(outcome)
         except Exception as error:  # the caller who reads must not suffer for what keeping ran into
             warn_once(f"an answer could not be kept: {error!r}")
+        if self.written is not None and self.leader.may_wait and not self.written.wait(self.patience.left):
+            self.written.writer.missed(self.written)
         with self.lock:
             self.outcome = outcome
             shared, self._shared = self._shared, []
@@ -335,7 +343,7 @@ class Flight:
 
 
 def _nothing(_: Answer | str) -> None:
-    pass
+    return None
 
 
 def _copy(error: BaseException | None) -> BaseException | None:

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 from askonce._core.entry import Key, Question, Take
 from askonce._engine.workers import Workers
-from askonce._engine.writer import Writer
+from askonce._engine.writer import Job, Writer
 from askonce.errors import StorageError
 from askonce.notices import tell, warn_once
 from askonce.storage import Storage
@@ -138,17 +138,15 @@ class Guard:
             return False
         return self._try(self._writing, False, partial(self.storage.add, replace=replace), question, take)
 
-    def keep(
-        self, question: Question, take: Take, then: Callable[[bool], None], *, replace: bool, seconds: float
-    ) -> None:
-        """Add a take and call `then` with whether it was kept, far away from another thread.
+    def keep(self, question: Question, take: Take, then: Callable[[bool], None], *, replace: bool) -> Job | None:
+        """Add a take and call `then` with whether it was kept; far away from another thread.
 
-        That is waited for at the most so long.
+        Return what is worth waiting for, if anything is.
         """
         far, writer = self._far, self.writer
         if far is None or writer is None:
             then(self.add(question, take, replace=replace))
-            return
+            return None
 
         def write() -> None:
             kept = False
@@ -168,8 +166,7 @@ class Guard:
                 "recorded. The store is slow, or answers are large."
             )
             then(False)
-        elif seconds > 0.0 and self.is_well:
-            writer.wait(job, seconds)
+        return job if self.is_well and not writer.is_late else None
 
     def count_hit(self, key: Key, take: Take, now: float, times: int = 1) -> None:
         count = partial(self._try, self._writing, None, self.storage.count_hit, key, take, now, times)

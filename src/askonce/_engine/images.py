@@ -44,7 +44,7 @@ class Images:
         """Tell whether images of an answer to this question are on their way to the store."""
         return key in self._fetching
 
-    def keep(self, key: Key, answer: Answer, keep: Callable[[Answer | str], None]) -> None:
+    def keep(self, key: Key, answer: Answer, keep: Callable[[Answer | str], object]) -> None:
         """Call `keep` with an answer that has its images in it, or with why there is none.
 
         Where there is something to fetch it is done in another thread, and the caller has its answer meanwhile.

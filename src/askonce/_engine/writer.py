@@ -10,6 +10,7 @@ import itertools
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -22,17 +23,27 @@ _MOST = 64 << 20  # bytes that may wait to be written
 class Job:
     """Something to be done, and whether it has been."""
 
-    __slots__ = ("_is_done", "action", "size")
+    __slots__ = ("_is_done", "_wakes", "action", "size", "writer")
 
-    def __init__(self, action: Callable[[], object], size: int) -> None:
+    def __init__(self, writer: Writer, action: Callable[[], object], size: int) -> None:
+        self.writer = writer
         self.action = action
         self.size = size
         self._is_done = threading.Event()
+        self._wakes: deque[Callable[[], object]] = deque()
 
     def run(self) -> None:
         with suppress(Exception):  # actions tell of their trouble themselves
             self.action()
         self._is_done.set()
+        with suppress(IndexError):
+            while True:
+                self._wakes.popleft()()
+
+    def watch(self, wake: Callable[[], object]) -> bool:
+        """Have `wake` called, from another thread, when it is done; False when it is done already."""
+        self._wakes.append(wake)
+        return not self._is_done.is_set()
 
     def wait(self, seconds: float) -> bool:
         """Wait until it is done, at the most so long; tell whether it is."""
@@ -65,15 +76,19 @@ class Writer:
         """Have something done; None where so many bytes are too much. What has none is never too much."""
         if size and self._waiting + size > self._most:
             return None
-        job = Job(action, size)
+        job = Job(self, action, size)
         self._waiting += size
         self._give(job)
         return job
 
-    def wait(self, job: Job, seconds: float) -> None:
-        """Wait for a job, at the most so long; not at all while one that was waited for in vain is not done."""
-        if self._late is None or self._late.wait(0.0):
-            self._late = None if job.wait(seconds) else job
+    @property
+    def is_late(self) -> bool:
+        """Whether a job that was waited for in vain is still not done: then it is of no use to wait for others."""
+        return self._late is not None and not self._late.wait(0.0)
+
+    def missed(self, job: Job) -> None:
+        """Note that a job was waited for in vain."""
+        self._late = job
 
     def later(self, seconds: float, action: Callable[[], object]) -> None:
         """Have something done after so long; not at all when nothing else is done any more."""
@@ -83,7 +98,7 @@ class Writer:
         """Wait until all that was given is done, at the most so long; tell whether it is."""
         if self._thread is None:
             return True
-        job = Job(_nothing, 0)
+        job = Job(self, _nothing, 0)
         self._jobs.put(job)
         return job.wait(seconds)
 

@@ -268,6 +268,10 @@ def explain(redis: Any, error: Exception, url: str) -> StorageError:
             cure = f"is a replica, which keeps nothing {said}. Name its master, or its sentinels."
         case redis.TimeoutError() | TimeoutError():
             cure = f"does not answer in time {said}. Check it and the network; ?timeout= sets the time."
+        case redis.ConnectionError() if "CERTIFICATE" in said:
+            cure = (
+                f"shows a certificate that is not trusted {said}. ?ssl_ca_certs= names the file of who signed it."
+            )
         case redis.ConnectionError() | OSError():
             cure = f"cannot be reached {said}. Start it, or name another with store= or ASKONCE_STORE."
         case _:
