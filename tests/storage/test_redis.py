@@ -61,14 +61,15 @@ def test_expiry(storage: RedisStorage, client: redis_py.Redis) -> None:
     assert -1 in [client.pttl(key) for key in keys(client, storage, "takes")]
 
 
-def test_totals_after_expiry(storage: RedisStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_totals_after_expiry(redis_server: RedisServer) -> None:
     """What the server has forgotten by itself is neither listed nor counted."""
-    monkeypatch.setattr("askonce.storage.redis._GRACE", 0.0)
+    storage = RedisStorage(redis_server.url(prefix=f"redis-{next(_numbers)}:", grace="1ms"))
     storage.add(ask(1), take(ttl=0.01))
     storage.add(ask(2), take())
     until(lambda: storage.totals().entries == 1)
     assert [1] == [row.entries for row in storage.by_model()]
     assert [ask(2)] == [entry.question for entry in storage.entries()]
+    storage.close()
 
 
 @pytest.mark.parametrize("what", ["takes", "about"])
@@ -383,6 +384,7 @@ def test_password() -> None:
         ("redis://h?timeout=soon", "timeout=soon is no time"),
         ("redis://h?nearby=-1", "is no time"),
         ("redis://h?lease=0", "not between 0 and a day"),
+        ("redis://h?grace=400d", "not between 0 and a year"),
         ("redis://h?prefix={x}", "no braces"),
         ("redis://h?db=one", "there is no 'db' in its URL, or not with this value"),
     ],

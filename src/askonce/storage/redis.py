@@ -31,7 +31,6 @@ from askonce.storage.redis_server import Script, Server
 
 _PART = 1 << 20  # bytes of an answer in one value; of a larger one the rest is in others
 _PARTS_SECONDS = 3600  # for which parts are there before the take that they are of
-_GRACE = 60.0  # seconds after its time to live before the server forgets a take: clocks differ
 _PAGE = 64
 _MEMBERS = 1000  # keys of a list that are read at once
 _SAMPLE = 64  # entries looked at for one eviction
@@ -162,7 +161,7 @@ class RedisStorage:
                 _text(question.partition),
             ),
         ]
-        lifetime = "" if take.ttl is None else math.ceil(1000 * (take.ttl + _GRACE))
+        lifetime = "" if take.ttl is None else math.ceil(1000 * (take.ttl + self.address.grace))
         instead = b""
         while True:
             kept, size = self._change("add", key, name, value, int(replace), instead, lifetime, asked, *fields)

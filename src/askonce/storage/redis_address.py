@@ -8,7 +8,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from askonce.errors import ControlError, SettingsError
 from askonce.settings import read_duration
 
-_OURS = ("prefix", "timeout", "nearby", "lease")
+_OURS = ("prefix", "timeout", "nearby", "lease", "grace")
+_LONGEST = {"grace": 366 * 86_400.0}  # seconds; the others a day
 _THEIRS = (
     "db", "client_name", "ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs",
     "ssl_check_hostname",
@@ -37,6 +38,8 @@ class Address(NamedTuple):
     """How long an answer is handed out from memory while changes are not heard of."""
     lease: float = 10.0
     """How long a claim outlives a process that does not renew it."""
+    grace: float = 60.0
+    """How long after its time to live the server forgets a take: clocks differ, and some ask for old answers."""
 
 
 def read_address(url: str) -> Address:
@@ -114,6 +117,8 @@ def _seconds(name: str, value: str, url: str) -> float:
         seconds = float(value[:-2]) / 1000 if value.endswith("ms") else read_duration(value, name)
     except (ValueError, ControlError) as error:
         raise SettingsError(f"store: {url!r}: {name}={value} is no time ({error}).") from None
-    if not 0 < seconds < 86_400:
-        raise SettingsError(f"store: {url!r}: {name}={value} is not between 0 and a day.")
+    if not 0 < seconds <= _LONGEST.get(name, 86_400.0):
+        raise SettingsError(
+            f"store: {url!r}: {name}={value} is not between 0 and a {'year' if name in _LONGEST else 'day'}."
+        )
     return seconds
