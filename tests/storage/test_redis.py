@@ -44,7 +44,10 @@ def keys(client: redis_py.Redis, storage: RedisStorage, what: str) -> list[bytes
 
 
 def commands(client: redis_py.Redis) -> dict[str, int]:
-    return {name: row["calls"] for name, row in client.info("commandstats").items()}
+    """Return how often each command was run, but for those about the connections themselves."""
+    about = ("cmdstat_info", "cmdstat_ping", "cmdstat_hello", "cmdstat_client", "cmdstat_auth", "cmdstat_select")
+    counts = client.info("commandstats").items()
+    return {name: row["calls"] for name, row in counts if not name.startswith(about)}
 
 
 def test_expiry(storage: RedisStorage, client: redis_py.Redis) -> None:
@@ -204,7 +207,7 @@ def test_a_hit_is_one_command(storage: RedisStorage, client: redis_py.Redis) -> 
     storage.count_hit(ask(1).key, storage.takes(ask(1).key)[0], 2000.0)
     after = commands(client)
     changed = {name for name, calls in after.items() if calls != before.get(name)}
-    assert {"cmdstat_hvals", "cmdstat_info"} == changed
+    assert {"cmdstat_hvals"} == changed
     assert 1 == after["cmdstat_hvals"] - before["cmdstat_hvals"]
 
 
@@ -226,9 +229,9 @@ def test_full() -> None:
 
 def test_server_that_forgets() -> None:
     """Where the server evicts what is long unused, an answer is whole or missing, and keeping goes on."""
-    with started_redis("--maxmemory", "12mb", "--maxmemory-policy", "allkeys-lru") as server:
+    with started_redis("--maxmemory", "8mb", "--maxmemory-policy", "allkeys-lru") as server:
         storage = RedisStorage(server.url())
-        recorded = [take(NOISE.randbytes(size)) for size in (40_000, 1_200_000, 300) for _ in range(40)]
+        recorded = [take(NOISE.randbytes(size)) for size in (40_000, 1_200_000, 300) for _ in range(16)]
         assert 0 < [storage.add(ask(number), one) for number, one in enumerate(recorded)].count(True)
         assert storage.add(ask(1000), take())
         assert (take(),) == tuple(storage.takes(ask(1000).key))
