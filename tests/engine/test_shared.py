@@ -89,7 +89,9 @@ def test_two_hundred_calls(provider: Stepped, shared: str, stream: bool) -> None
         for process in processes:
             go(process)
         until(lambda: provider.is_waiting)
-        time.sleep(0.3)  # for the others to ask, if they would
+        time.sleep(
+            0.3 if stream else 2.2
+        )  # for the others to ask, if they would: longer than for one who is silent
         provider.release()
         results = [result(process) for process in processes]
     assert 1 == provider.count()

@@ -37,6 +37,9 @@ def machine(redis_server: RedisServer) -> Iterator[Machine]:
 
 def forget(machine: RedisStorage) -> None:
     """Do as the death of its process would: nobody renews, nobody releases."""
+    stopping = machine._leases._stopping
+    assert stopping is not None
+    stopping.set()
     machine._leases.renew()
 
 
@@ -58,6 +61,17 @@ def test_one_has_it(machine: Machine) -> None:
     assert other.claim(NAME)
     assert not one.claim(NAME)
     assert one.claim(NAME + b" reading")
+
+
+def test_asking_stands_in_nobodys_way(machine: Machine) -> None:
+    """Whether another has a name can be asked, and takes it from nobody; one's own is no other's."""
+    one, other = machine(), machine()
+    assert not one.is_claimed(NAME)
+    assert one.claim(NAME)
+    assert not one.is_claimed(NAME)
+    assert other.is_claimed(NAME)
+    one.release(NAME)
+    assert not other.is_claimed(NAME)
 
 
 def test_it_is_renewed(machine: Machine) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from functools import partial
 
 from askonce._core.body import canonical_json
 from askonce._engine.flight import Name
 from askonce._engine.guard import Guard
 from askonce._engine.writer import Writer
 
+_AGAIN = 0.25  # seconds until that is tried again
 _LINGER = 0.5  # seconds for which a claim far away says that it is being read after it was
 
 
@@ -39,17 +39,11 @@ class Claim:
 
     def is_free(self) -> bool:
         """Tell whether no other process has it."""
-        return self._is_free(self._name)
+        return not self._guard.is_claimed(self._name)
 
     def is_being_read(self) -> bool:
         """Tell whether the process that has it waits for the provider at this moment."""
-        return not self._is_free(self._reading)
-
-    def _is_free(self, name: bytes) -> bool:
-        if not self._guard.claim(name):
-            return False
-        self._guard.release(name)
-        return True
+        return self._guard.is_claimed(self._reading)
 
     def __enter__(self) -> None:
         if self._far is not None:
@@ -83,7 +77,11 @@ class _FarReading:
             self._inside += 1
             if not self._is_told:
                 self._is_told = True
-                self._writer.put(partial(self._guard.claim, self._name))
+                self._writer.put(self._tell)
+
+    def _tell(self) -> None:
+        if self._is_told and not self._guard.claim(self._name):  # one who had it before has died with it
+            self._writer.later(_AGAIN, self._tell)
 
     def pause(self) -> None:
         """Say, unless it goes on soon, that nobody waits any more."""

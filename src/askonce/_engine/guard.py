@@ -188,6 +188,15 @@ class Guard:
             return self._try(_Pause(), True, self._claims.claim, name)
         return self._reading.is_on or self._try(self._claiming, True, self._claims.claim, name)
 
+    def is_claimed(self, name: bytes) -> bool:
+        """Tell whether another process has a claim; False where that cannot be known."""
+        if self._far is not None:
+            return not self._reading.is_on and self._try(self._claiming, False, self._far.is_claimed, name)
+        if not self.claim(name):
+            return True
+        self.release(name)
+        return False
+
     def release(self, name: bytes) -> None:
         """Give up a claim, also in a call that the garbage collector ends inside the storage: others wait."""
         if self._claims is None:

@@ -64,6 +64,9 @@ class Layers:
         found = self.own.meanwhile(key) if isinstance(self.own, Far) else ()
         return _merged(found, self._each(lambda layer: layer.takes(key)))
 
+    def is_claimed(self, name: bytes) -> bool:
+        return isinstance(self.own, Far) and self.own.is_claimed(name)
+
     def expect(self, question: Question, take: Take, *, replace: bool) -> None:
         if isinstance(self.own, Far):
             self.own.expect(question, take, replace=replace)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from askonce._core.entry import Entry, Key, Question, Take
 from askonce.forks import renew_in_children
@@ -19,6 +19,11 @@ from askonce.storage.protocol import Claims, Filter, ModelTotals, Remote, Storag
 
 class Shared(Storage, Claims, Remote, Protocol):
     """What a storage on another machine is."""
+
+
+@runtime_checkable
+class _Asking(Protocol):
+    def is_claimed(self, name: bytes) -> bool: ...
 
 
 class Nearby:
@@ -148,6 +153,15 @@ class Nearby:
 
     def release(self, name: bytes) -> None:
         self.storage.release(name)
+
+    def is_claimed(self, name: bytes) -> bool:
+        """Tell whether another process has a claim; where that cannot be asked, by having it for a moment."""
+        if isinstance(self.storage, _Asking):
+            return self.storage.is_claimed(name)
+        if not self.storage.claim(name):
+            return True
+        self.storage.release(name)
+        return False
 
     def close(self) -> None:
         """Close the storage, and forget what is in memory."""

@@ -179,6 +179,10 @@ class Far(Protocol):
         """Return what there is of a question while nothing far away can be asked."""
         ...
 
+    def is_claimed(self, name: bytes) -> bool:
+        """Tell whether another process has a claim, without standing in its way."""
+        ...
+
     def expect(self, question: Question, take: Take, *, replace: bool) -> None:
         """Hand out a take that is about to be added, until `unexpect`."""
         ...

@@ -220,6 +220,10 @@ class RedisStorage:
     def release(self, name: bytes) -> None:
         self._leases.release(name)
 
+    def is_claimed(self, name: bytes) -> bool:
+        """Tell whether another process has a claim."""
+        return self._leases.is_claimed(name)
+
     def _place_of_lease(self, name: bytes) -> bytes:
         return b"%b:%b" % (self._key("lease", name[:32]), name[32:])
 

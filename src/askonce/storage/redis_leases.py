@@ -75,6 +75,11 @@ class Leases:
             del self._held[name]
         self._server.ask_script(RELEASE, [self._place(name)], [held.token])
 
+    def is_claimed(self, name: bytes) -> bool:
+        """Tell whether another process has a claim."""
+        holder = self._server.ask("HGET", self._place(name), "holder")
+        return holder is not None and holder != self._holder.encode()
+
     def token(self, name: bytes) -> int:
         """Return the number of this process's lease of a name, also of one that has run out; 0 for none."""
         held = self._held.get(name)
