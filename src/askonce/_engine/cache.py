@@ -472,7 +472,7 @@ class Cache:
     def _keep(self, call: Call, verdict: Forward, slot: int, answer: Answer | str) -> Job | None:
         if isinstance(answer, str):
             if is_keyless(call.headers):  # nobody was asked, and `asked` has said so
-                return
+                return None
             self._report("asked", call, f"{verdict.why}; not kept: {answer}")
             self._remember_miss(call, f"{verdict.why}; the answer was not kept: {answer}")
             return None
