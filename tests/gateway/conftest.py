@@ -50,7 +50,13 @@ Serve = Callable[..., Served]
 
 
 @pytest.fixture
-def start(provider: LocalProvider, store: Path) -> Iterator[Start]:
+def fast_path() -> bool:
+    """Tell whether hits are answered where their bytes arrive; tests of both ways override this."""
+    return True
+
+
+@pytest.fixture
+def start(fast_path: bool, provider: LocalProvider, store: Path) -> Iterator[Start]:
     """Return what starts a gateway whose every upstream is the local provider."""
     import uvicorn
 
@@ -61,7 +67,8 @@ def start(provider: LocalProvider, store: Path) -> Iterator[Start]:
 
     def begin(**arguments: Any) -> Running:
         names = ("openai", "anthropic", "gemini")
-        given = {"store": str(store), "upstreams": dict.fromkeys(names, provider.url), **arguments}
+        given = {"store": str(store), "upstreams": dict.fromkeys(names, provider.url)}
+        given |= {"fast_path": fast_path, **arguments}
         app = create_app(read_gateway_settings(**given))
         listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         port = listener.getsockname()[1]

@@ -20,6 +20,12 @@ from tests.gateway.conftest import KEY, Running, Start
 CHAT = "/v1/chat/completions"
 
 
+@pytest.fixture(params=[True, False], ids=["fast", "asgi"])
+def fast_path(request: pytest.FixtureRequest) -> bool:
+    """Have every test here with the fast path, and once more by way of ASGI alone."""
+    return bool(request.param)
+
+
 def chat(content: str = "hi", **more: Any) -> dict[str, Any]:
     return {"model": "m", "messages": [{"role": "user", "content": content}], "cache_enabled": True, **more}
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import anthropic
 import openai
+import pytest
 from google import genai
 
 import askonce
@@ -14,6 +15,12 @@ from askonce.testing import LocalProvider
 from tests.gateway.conftest import KEY, Running, Start
 
 CHAT = "/chat/completions"
+
+
+@pytest.fixture(params=[True, False], ids=["fast", "asgi"])
+def fast_path(request: pytest.FixtureRequest) -> bool:
+    """Have every test here with the fast path, and once more by way of ASGI alone."""
+    return bool(request.param)
 
 
 def ask(client: openai.OpenAI, **extra: Any) -> Any:

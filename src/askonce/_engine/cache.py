@@ -430,6 +430,7 @@ class Cache:
         if self._is_pictured(call):
             return self.images.show(answer)  # each time: a file may be gone
         is_plain = not self.settings.debug and imported is None and overrides() is NONE
+        is_plain = is_plain and (call.controls.samples or 1) == 1  # else one that is gone would be asked for again
         if is_plain and not call.controls.delays and not call.repeats:
             until = take.fresh_until(reader_ttl(call.controls))
             size = take.footprint + len(call.request.body)

@@ -46,6 +46,11 @@ def _upstreams(context: click.Context, parameter: click.Parameter, given: tuple[
     default=None,
     help="Whether a provider must have accepted a caller's key before the store answers it; on.",
 )
+@click.option(
+    "--fast-path/--no-fast-path",
+    default=None,
+    help="Whether known hits are answered where their bytes arrive; on.",
+)
 def serve(*, host: str, port: int, workers: int, store: str | None, config: Path | None, **arguments: Any) -> None:
     """Serve the cache behind a base URL, to any language."""
     from askonce.gateway.server import serve as run

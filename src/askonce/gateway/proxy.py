@@ -105,6 +105,7 @@ class Exchange:
         self.sent = Headers(scope["headers"])
         self.http_version: str = scope.get("http_version", "1.1")
         self.arrived: Arrived | None = scope.get("askonce")
+        self.keys = proxy.keys.all()
         self.has_begun = False
         self.is_whole = False
 
@@ -318,7 +319,8 @@ class Exchange:
         """Have the next request of these very bytes answered where it arrives."""
         if self.arrived is not None and self.http_version == "1.1":
             credential = self.proxy.accepted.name(request) if self._wants_acceptance(upstream) else None
-            self.arrived.shortcuts.learn(self.arrived.head, self.sent, request.body, known, self.call, credential)
+            arrived = self.arrived
+            arrived.shortcuts.learn(arrived.head, self.sent, request.body, known, self.call, self.keys, credential)
 
     def _wants_acceptance(self, upstream: Upstream) -> bool:
         return upstream.key is None and self.proxy.settings.check_credentials

@@ -53,14 +53,16 @@ def is_loopback(host: str) -> bool:
 
 def options(host: str, port: int, settings: GatewaySettings) -> dict[str, Any]:
     """Return how uvicorn is to serve the gateway."""
-    from askonce.gateway.connections import Limits, Watch
+    from askonce.gateway.connections import Connection, Limits, Watch
     from askonce.gateway.fast import FastConnection
 
     limits = Limits(settings.max_connections, settings.max_head, settings.client_idle)
     return {
         "host": host,
         "port": port,
-        "http": partial(FastConnection, watch=Watch(limits.within(descriptors()))),
+        "http": partial(
+            FastConnection if settings.fast_path else Connection, watch=Watch(limits.within(descriptors()))
+        ),
         "ws": "none",
         "log_level": "warning",
         "access_log": False,

@@ -24,8 +24,8 @@ class GatewaySettings(NamedTuple):
 
     `default` names the upstream of `/v1/…` and `/api/…`. `cache_enabled` is what holds for requests that say
     nothing. `check_credentials`: whoever brings a provider's key gets a recorded answer only after the provider
-    has accepted that key. Sizes are in bytes; `idle` (of a provider), `client_idle`, `keep_calls` in seconds.
-    `max_connections` is for each process.
+    has accepted that key. With `fast_path`, `askonce serve` answers a hit where its bytes arrive. Sizes are in
+    bytes; `idle` (of a provider), `client_idle`, `keep_calls` in seconds. `max_connections` is for each process.
     """
 
     cache: Settings
@@ -34,6 +34,7 @@ class GatewaySettings(NamedTuple):
     cache_enabled: bool = False
     check_credentials: bool = True
     needs_keys: bool = False
+    fast_path: bool = True
     keys: Path | None = None
     journal: Path | None = None
     max_body: int = 64 << 20
@@ -179,6 +180,7 @@ _READERS: dict[str, Callable[[Any, str], Any]] = {
     "cache_enabled": _flag,
     "check_credentials": _flag,
     "needs_keys": _flag,
+    "fast_path": _flag,
     "keys": lambda value, name: Path(_text(str(value), name)).expanduser(),
     "journal": lambda value, name: Path(_text(str(value), name)).expanduser(),
     "max_body": _size,

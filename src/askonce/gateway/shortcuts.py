@@ -103,9 +103,19 @@ class Shortcuts:
         return text
 
     def learn(
-        self, head: bytes, headers: Headers, body: bytes, steady: Steady, call: Call, credential: bytes | None
+        self,
+        head: bytes,
+        headers: Headers,
+        body: bytes,
+        steady: Steady,
+        call: Call,
+        keys: tuple[GatewayKey, ...],
+        credential: bytes | None,
     ) -> None:
-        """Have the next request of the same bytes answered from here, if it is one that can be."""
+        """Have the next request of the same bytes answered from here, if it is one that can be.
+
+        `keys` are those that were in force when this one was let in: its answer may have taken long.
+        """
         lengths = [value for name, value in headers if name == b"content-length"]
         if call.method != "POST" or lengths != [b"%d" % len(body)]:
             return
@@ -117,7 +127,7 @@ class Shortcuts:
         if known is None:
             known = head, len(body)
             self._heads.put(head, known, 2 * len(head) + 200)
-        shortcut = Shortcut(steady, call, self._keys.all(), credential)
+        shortcut = Shortcut(steady, call, keys, credential)
         size = len(body) + 2 * steady.answer.size + 1000
         self._answers.put((known[0], body), shortcut, size)
 
