@@ -266,6 +266,22 @@ def test_a_slow_reader(server: Serve) -> None:
     protocol.connection_lost(None)
 
 
+def test_a_slow_sender(server: Serve) -> None:
+    """Who sends a known head and then next to nothing is told so, however much had come before."""
+    one = server(client_idle=1)
+    asked = request("x" * 3000)
+    for _ in range(3):
+        one.tell(asked)
+    protocol, transport = one.connect()
+    protocol.data_received(asked[:-100])
+    for second in range(3):
+        protocol.look(float(second))
+        protocol.data_received(asked[-100 + second : -99 + second])
+    assert transport.sent.startswith(b"HTTP/1.1 408 ")
+    assert transport.is_closed
+    protocol.connection_lost(None)
+
+
 def test_stopping_answers_what_has_begun(server: Serve) -> None:
     """A known head whose body is still to come is no idle connection."""
     one = server()

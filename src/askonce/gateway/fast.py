@@ -20,7 +20,8 @@ class FastConnection(Connection):
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._shortcuts: Shortcuts | None = getattr(self.app, "shortcuts", None)
-        self._held = b""
+        self._held = bytearray()
+        self._wanted = 0
         self._is_open = False  # whether the parser is in the midst of a message
         self._arrived = b""
         self._active_at = 0.0
@@ -31,7 +32,11 @@ class FastConnection(Connection):
             super().data_received(data)
             return
         if self._held:
-            data = self._held + data
+            if len(self._held) + len(data) < self._wanted:
+                self._held += data
+                self._size += len(data)  # which is since it was last looked at, not in all
+                return
+            data = bytes(self._held) + data
         end = data.find(_END) + len(_END)
         if end < len(_END):
             self._pass_on(data, b"")
@@ -44,7 +49,7 @@ class FastConnection(Connection):
             return
         head, length = known
         if len(data) - end < length:
-            self._hold(data)
+            self._hold(data, end + length)
             return
         answer = shortcuts.answer(head, data[end:]) if len(data) - end == length else None
         if answer is None:
@@ -52,21 +57,22 @@ class FastConnection(Connection):
             return
         self.transport.write(answer)
         self.server_state.total_requests += 1
-        self._held, self._part, self._size = b"", "", 0
+        if self._held:
+            self._held = bytearray()
+        self._part, self._size = "", 0
         self._active_at = self.loop.time()
         if self.timeout_keep_alive_task is None:
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
 
-    def _hold(self, data: bytes) -> None:
-        if not self._held:
-            self._part, self._since = "body", None
-        self._held, self._size = data, len(data)
+    def _hold(self, data: bytes, wanted: int) -> None:
+        self._part, self._since = "body", None
+        self._held, self._wanted, self._size = bytearray(data), wanted, len(data)
 
     def _pass_on(self, data: bytes, head: bytes) -> None:
         if self._held:
-            self._held, self._part, self._size = b"", "head", 0
+            self._held, self._part, self._size = bytearray(), "head", 0
         self._arrived = head
         super().data_received(data)
 
@@ -95,5 +101,5 @@ class FastConnection(Connection):
 
     def shutdown(self) -> None:
         if self._held:  # a request that has begun is answered
-            self._pass_on(self._held, b"")
+            self._pass_on(bytes(self._held), b"")
         super().shutdown()
