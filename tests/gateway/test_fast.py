@@ -171,6 +171,20 @@ def test_real_sockets(gateway: Running) -> None:
     assert 3 == gateway.app.shortcuts.used
 
 
+def test_heads_that_are_all_different(server: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no request comes twice, as with trace headers, nothing more is remembered until a while later."""
+    monkeypatch.setattr("askonce.gateway.shortcuts._IN_VAIN", 4)
+    one = server()
+    for n in range(20):
+        one.tell(request(more=f"traceparent: {n}\r\n"))
+    assert 4 == len(one.app.shortcuts._heads)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 31)
+    for _ in range(2):
+        assert "hit" == state(one.tell(request(more="traceparent: x\r\n")))
+    assert 1 == one.used
+
+
 def test_switched_off(start: Start) -> None:
     """`fast_path = false` sends every request through ASGI."""
     gateway = start(fast_path=False)

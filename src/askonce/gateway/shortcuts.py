@@ -27,6 +27,8 @@ MOST = 1 << 20
 
 _HEADS = 4 << 20  # bytes of heads that are remembered, and of answers
 _ANSWERS = 64 << 20
+_IN_VAIN = 1024  # requests that are put here without any having come again: each head is another
+_PAUSE_SECONDS = 30.0  # for which then none is
 _ODD = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"connection", b"trailer", b"te"})
 
 
@@ -72,6 +74,9 @@ class Shortcuts:
         self._keys = keys
         self._accepted = accepted
         self._note = note
+        self._used_before = 0
+        self._in_vain = 0
+        self._resume_at = 0.0
         self._heads: LRU[bytes, tuple[bytes, int]] = LRU(_HEADS)
         self._answers: LRU[tuple[bytes, bytes], Shortcut] = LRU(_ANSWERS)
 
@@ -121,7 +126,7 @@ class Shortcuts:
             return
         if any(name in _ODD and value.lower() != b"keep-alive" for name, value in headers):
             return
-        if len(body) > MOST or steady.answer.size > MOST:
+        if len(body) > MOST or steady.answer.size > MOST or self._is_in_vain():
             return
         known = self._heads.get(head)
         if known is None:
@@ -130,6 +135,19 @@ class Shortcuts:
         shortcut = Shortcut(steady, call, keys, credential)
         size = len(body) + 2 * steady.answer.size + 1000
         self._answers.put((known[0], body), shortcut, size)
+
+    def _is_in_vain(self) -> bool:
+        """Tell whether no request seems to come twice, so that it is not worth it to put more here."""
+        now = time.monotonic()
+        if now < self._resume_at:
+            return True
+        if self.used != self._used_before:
+            self._used_before, self._in_vain = self.used, 0
+        self._in_vain += 1
+        if self._in_vain <= _IN_VAIN:
+            return False
+        self._resume_at, self._in_vain = now + _PAUSE_SECONDS, _IN_VAIN // 2
+        return True
 
 
 def _texts(steady: Steady) -> tuple[bytes, bytes]:
