@@ -29,7 +29,8 @@ format: .venv/check ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/test .venv/bench .envs/openai3/made .envs/openai2/made .envs/original/made ## Measure, and write benchmarks/results
+bench: .venv/test .venv/bench .envs/openai3/made .envs/openai2/made .envs/original/made \
+		.envs/litellm/made .envs/tensorzero/made .envs/portkey/made ## Measure, and write benchmarks/results
 	$(PIP) --python .envs/openai2/bin/python install --group rivals2
 	$(PIP) --python .envs/openai3/bin/python install --group rivals3
 	$(BIN)/python -m benchmarks
@@ -73,6 +74,11 @@ clean: ## Remove what the targets made
 .venv/bench: .venv/pip pyproject.toml
 	$(PIP) install --group bench
 	@touch $@
+
+.envs/portkey/made:
+	@if command -v npm > /dev/null; then \
+	  npm install --silent --no-save --prefix .envs/portkey @portkey-ai/gateway@1.15.2; else echo "no npm: no Portkey"; fi
+	@mkdir -p .envs/portkey && touch $@
 
 .envs/%/made: .venv/pip pyproject.toml
 	$(PYTHON) -m venv --without-pip .envs/$*

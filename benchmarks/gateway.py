@@ -11,17 +11,14 @@ import json
 import os
 import re
 import shutil
-import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +26,9 @@ import httpx
 
 from benchmarks import calls
 from benchmarks.figures import Check, Result, Scale, Spread, Table, number, ratios
+from benchmarks.gateways import PEERS, lacking
 from benchmarks.processes import ROOT, environment
+from benchmarks.serving import Server, bare, free_port, launched, pinned
 
 CONNECTIONS = (1, 64)
 KEY_NAME = "benchmark"
@@ -45,26 +44,6 @@ http {{ access_log off; keepalive_requests 1000000000; default_type application/
 """
 
 
-@dataclass
-class Server:
-    """One that answers: where, what is sent along, and the processes whose time counts."""
-
-    port: int
-    process: subprocess.Popen[bytes]
-    headers: dict[str, str] = field(default_factory=dict)
-    fields: dict[str, Any] = field(default_factory=dict)
-
-    def asked(self, number: int, *, stream: bool) -> bytes:
-        """Return the body of a request to it."""
-        return json.dumps(
-            json.loads(calls.body(number, stream=stream)) | self.fields, separators=(",", ":")
-        ).encode()
-
-    def cpu(self) -> float:
-        """Return the seconds of CPU that it and its children have used."""
-        return sum(_cpu(pid) for pid in _family(self.process.pid))
-
-
 Start = Callable[[ExitStack, Path, bool], Server]
 """Starts a contestant: in that folder, to answer chat completions or (`stream`) streams."""
 
@@ -75,19 +54,11 @@ Start = Callable[[ExitStack, Path, bool], Server]
 def nginx(stack: ExitStack, folder: Path, stream: bool) -> Server:
     """nginx, which is told the answer in its configuration."""
     _, chunks = calls.answer(0, stream=stream)
-    port, body = _free_port(), b"".join(chunks)
+    port, body = free_port(), b"".join(chunks)
     kind = "text/event-stream" if stream else "application/json"
     file = folder / "nginx.conf"
     file.write_text(_NGINX.format(folder=folder, port=port, media_type=kind, answer=_returned(body)))
-    return _run(stack, port, ["nginx", "-p", str(folder), "-c", str(file)])
-
-
-def bare(stack: ExitStack, folder: Path, stream: bool) -> Server:
-    """Uvicorn with an application that does nothing but answer."""
-    port = _free_port()
-    command = ["-m", "uvicorn", "--port", str(port), "--http", "httptools", "--loop", "uvloop", "--ws", "none"]
-    quiet = ["--no-access-log", "--log-level", "error", "--no-server-header", "--no-date-header"]
-    return _run(stack, port, [sys.executable, *command, *quiet, "benchmarks.upstream:app"])
+    return launched(stack, port, ["nginx", "-p", str(folder), "-c", str(file)])
 
 
 def gateway(*options: str, **fields: Any) -> Start:
@@ -105,7 +76,7 @@ def gateway(*options: str, **fields: Any) -> Start:
             [sys.executable, "-m", "askonce", "keys", "add", KEY_NAME, "--json", *store],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT, env=environment(), check=True,
         )  # fmt: skip
-        port = _free_port()
+        port = free_port()
         command = [
             sys.executable,
             "-m",
@@ -118,7 +89,9 @@ def gateway(*options: str, **fields: Any) -> Start:
             "--cache",
         ]
         headers = {"authorization": f"Bearer {json.loads(made.stdout)['key']}"}
-        return _run(stack, port, [*command, *store, *options], headers, fields)
+        return launched(
+            stack, port, [*command, *store, *options], headers=headers, fields=fields, upstream=upstream
+        )
 
     return start
 
@@ -129,9 +102,13 @@ CONTESTANTS: dict[str, Start] = {
     "askonce": gateway(),
     "askonce, nothing in the journal": gateway(cache_options={"omit_log": True}),
     "askonce, --no-fast-path": gateway("--no-fast-path"),
+    **PEERS,
 }
-NEEDED = {"nginx return": "nginx"}
-"""Commands without which a contestant is left out."""
+LIMITS = (
+    ("bare uvicorn", 0.5), ("nginx return", 2.5), ("TensorZero, Redis", 1 / 8), ("Portkey, memory", 1 / 60),
+    ("LiteLLM, memory", 1 / 400),
+)  # fmt: skip
+"""What a hit may cost at the most, of what it costs there."""
 
 
 # --- Measuring -----------------------------------------------------------------------------------------------
@@ -149,7 +126,7 @@ def run(scale: Scale) -> Result:
             name = f"{kind}, {connections} connection{'s' * (connections > 1)}"
             spent = {one: [sample.cpu for sample in samples] for one, samples in found.items()}
             if "askonce" in spent:
-                for other, most in (("bare uvicorn", 0.5), ("nginx return", 2.5)):
+                for other, most in LIMITS:
                     if other in spent:
                         over = Spread.of(ratios(spent["askonce"], spent[other]))
                         checks.append(Check(f"hit, {name}: beside {other}", over, most, "×"))
@@ -173,13 +150,16 @@ def _race(scale: Scale, connections: int, *, stream: bool) -> dict[str, list[Sam
     with ExitStack() as stack:
         servers: dict[str, Server] = {}
         for name, start in CONTESTANTS.items():
-            if name in NEEDED and shutil.which(NEEDED[name]) is None:
-                print(f"{name} is left out: {NEEDED[name]} is not installed")
+            if (need := lacking(name)) is not None:
+                print(f"{name} is left out: there is no {need}")
                 continue
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="askonce-bench-")))
-            servers[name] = start(stack, folder, stream)
-            _warm(servers[name], stream=stream)
-            found[name] = []
+            server = start(stack, folder, stream)
+            if (trouble := _warm(server, stream=stream)) is not None:
+                print(f"{name} is left out: {trouble}")
+                server.end()
+                continue
+            servers[name], found[name] = server, []
         script = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "ask.lua"
         for place in range(scale.of(7, 1) + 1):
             for name, server in servers.items():
@@ -192,13 +172,12 @@ def _race(scale: Scale, connections: int, *, stream: bool) -> dict[str, list[Sam
 def _load(server: Server, script: Path, connections: int, seconds: int, *, stream: bool) -> Sample:
     """Have wrk ask for so long."""
     given = {"content-type": "application/json", **server.headers}
-    lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in given.items()]
+    lines = [f'wrk.headers["{name}"] = [[{value}]]' for name, value in given.items()]
     asked = server.asked(0, stream=stream).decode()
     script.write_text("\n".join(['wrk.method = "POST"', f"wrk.body = [[{asked}]]", *lines]) + "\n")
-    url = f"http://127.0.0.1:{server.port}/v1/chat/completions"
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script), url]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script), server.url]
     before = server.cpu()
-    said = subprocess.run([*_pinned(1), *command], stdout=subprocess.PIPE, text=True, check=True).stdout
+    said = subprocess.run([*pinned(1), *command], stdout=subprocess.PIPE, text=True, check=True).stdout
     time.sleep(0.3)  # a journal is written a moment later
     spent = server.cpu() - before
     assert "Non-2xx" not in said, said
@@ -244,7 +223,7 @@ def _added(scale: Scale) -> Spread:
         ways: dict[str, list[float]] = {"ours": [], "direct": []}
         for n in range(scale.of(600, 20)):
             for name, server in (("ours", ours), ("direct", direct)):
-                url, sent = f"http://127.0.0.1:{server.port}/v1/chat/completions", calls.body(n, stream=False)
+                url, sent = server.url, calls.body(n, stream=False)
                 start = time.perf_counter()
                 answer = client.post(
                     url, content=sent, headers={"content-type": "application/json", **server.headers}
@@ -255,74 +234,34 @@ def _added(scale: Scale) -> Spread:
     return Spread.of([(one - other) * 1000 for one, other in zip(ways["ours"], ways["direct"], strict=True)])
 
 
-# --- Processes -----------------------------------------------------------------------------------------------
+# --- Once, before the race ---------------------------------------------------------------------------------
 
 
-def _warm(server: Server, *, stream: bool) -> None:
-    for _ in range(20):
-        asked = urllib.request.Request(
-            f"http://127.0.0.1:{server.port}/v1/chat/completions",
-            data=server.asked(0, stream=stream),
+def _warm(server: Server, *, stream: bool) -> str | None:
+    """Ask a few times, then take the upstream away; say what becomes of it if it no longer answers."""
+
+    def ask() -> None:
+        answer = httpx.post(
+            server.url,
+            content=server.asked(0, stream=stream),
             headers={"content-type": "application/json", **server.headers},
+            timeout=20,
+            trust_env=False,
         )
-        with urllib.request.urlopen(asked, timeout=10) as answer:
-            answer.read()
+        if answer.status_code != 200 or b"Answer 0" not in answer.content:
+            raise OSError(f"{answer.status_code} {answer.text[:80]!r}")
 
-
-def _run(
-    stack: ExitStack,
-    port: int,
-    command: Sequence[str],
-    headers: dict[str, str] | None = None,
-    fields: dict[str, Any] | None = None,
-) -> Server:
-    """Start a server on the first core; wait until it listens."""
-    process = stack.enter_context(
-        _ended(subprocess.Popen([*_pinned(0), *command], cwd=ROOT, env=environment(), stderr=subprocess.DEVNULL))
-    )
-    for _ in range(400):
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return Server(port, process, headers or {}, fields or {})
-        except OSError:
-            time.sleep(0.05)
-    raise SystemExit(f"{command[0]} does not listen")
-
-
-@contextmanager
-def _ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _pinned(core: int) -> list[str]:
-    cores = sorted(os.sched_getaffinity(0))
-    return ["taskset", "-c", str(cores[core % len(cores)])]
-
-
-def _family(pid: int) -> Iterator[int]:
-    """Yield a process and those that it has started, by /proc."""
-    parents: dict[int, int] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-    found = [pid]
-    for one in found:
-        found += [child for child, parent in parents.items() if parent == one]
-    yield from found
-
-
-def _cpu(pid: int) -> float:
-    """Return the seconds of CPU that a process has used, all its threads together."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * _TICK
+        for _ in range(20):
+            ask()
+            time.sleep(0.05)  # some keep an answer a moment after they have given it
+        if server.upstream is not None:
+            server.upstream.end()
+        for _ in range(3):
+            ask()
+    except (OSError, httpx.HTTPError) as error:
+        return f"no hit ({error})"
+    return None
 
 
 def _returned(body: bytes) -> str:
@@ -336,9 +275,3 @@ def _returned(body: bytes) -> str:
     return " ".join(f"set {name} '{part}';" for name, part in zip(names, parts, strict=True)) + (
         f' return 200 "{"".join(f"${{{name[1:]}}}" for name in names)}";'
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
