@@ -108,6 +108,7 @@ class Connection(HttpToolsProtocol):
                 self._trouble = self._too_large()
                 raise ValueError(self._trouble)
         super().on_headers_complete()
+        self.headers = []  # trailers, which must not be taken for what the head says (RFC 9110, 6.5.1)
         self._part, self._since = "body", None
 
     def on_message_complete(self) -> None:
