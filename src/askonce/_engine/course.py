@@ -161,8 +161,7 @@ def _far(
         return action()
     if patience.is_over:
         return otherwise()
-    with patience:
-        result: T = yield Do(action, workers)
+    result: T = yield Do(patience.while_doing(action), workers)
     return result
 
 

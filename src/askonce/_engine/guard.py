@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
 
-from askonce._core.entry import Key, Question, Take
+from askonce._core.entry import MARK_KEY, Key, Question, Take
 from askonce._engine.workers import Workers
 from askonce._engine.writer import Job, Writer
 from askonce.errors import StorageError
@@ -31,7 +31,10 @@ class _Here(threading.local):
 class _Pause:
     """When something that failed may be tried again."""
 
-    def __init__(self, meanwhile: str = "", longest: float = _LONGEST_PAUSE) -> None:
+    def __init__(self, meanwhile: str = "", longest: float = _LONGEST_PAUSE, tolerated: int = 0) -> None:
+        self.tolerated = tolerated
+        """How many failures in a row are none: a machine that is busy for a moment is not ill."""
+        self.failures = 0
         self.meanwhile = meanwhile
         """What happens while it lasts, for people."""
         self.seconds = 0.0
@@ -53,6 +56,9 @@ class _Pause:
 
     def lengthen(self) -> None:
         """It has failed, again or for the first time."""
+        self.failures += 1
+        if self.failures <= self.tolerated:
+            return
         self.seconds = min(self.seconds * 2 or _FIRST_PAUSE, self._longest)
         self._resume_at = time.monotonic() + self.seconds
 
@@ -85,10 +91,10 @@ class Guard:
         self.writer = Writer() if self._far is not None else None
         self.workers = Workers() if self._far is not None else None
         self._here = _Here()
-        longest = _LONGEST_PAUSE if self._far is None else _LONGEST_PAUSE_FAR
-        self._reading = _Pause("Until then calls go to the provider.", longest)
-        self._writing = _Pause("Until then answers are not recorded.", longest)
-        self._claiming = _Pause("Until then other processes may ask the same.", longest)
+        how = (_LONGEST_PAUSE, 0) if self._far is None else (_LONGEST_PAUSE_FAR, 1)
+        self._reading = _Pause("Until then calls go to the provider.", *how)
+        self._writing = _Pause("Until then answers are not recorded.", *how)
+        self._claiming = _Pause("Until then other processes may ask the same.", *how)
         self._is_ill = False
         self._failures = self._skipped = self._dropped = 0
 
@@ -219,11 +225,15 @@ class Guard:
 
     def open(self) -> None:
         """Touch the storage, so that its trouble is told now rather than at the first call."""
-        touch = partial(self._try, self._reading, None, self.storage.totals)
         if self.writer is None:
-            touch()
-        elif (job := self.writer.put(touch)) is not None:
+            self._try(self._reading, None, self.storage.totals)
+        elif (job := self.writer.put(self._meet)) is not None:
             job.wait(_FIRST_PAUSE)
+
+    def _meet(self) -> None:
+        """Have all that the first call would otherwise wait for: connections, and what is made with them."""
+        self._try(self._reading, None, self.storage.totals)
+        self._try(self._reading, None, self.storage.takes, MARK_KEY)
 
     def close(self) -> None:
         """Close the storage, whatever state it is in, after what waits has been written."""
@@ -247,12 +257,13 @@ class Guard:
         except Exception as error:  # whatever a storage raises, the call it serves must go on
             self._failures += 1
             pause.lengthen()
-            self._tell(error, pause.meanwhile)
+            if pause.seconds or self._far is None:
+                self._tell(error, pause.meanwhile)
             return otherwise
         finally:
             here.is_inside = False
-        if pause.seconds:
-            pause.seconds = 0.0
+        if pause.failures:
+            pause.seconds, pause.failures = 0.0, 0
             if self._is_ill and self.is_well and not self._claiming.seconds:
                 self._is_ill = False
                 tell(f"the store {self.storage.url} can be used again.")

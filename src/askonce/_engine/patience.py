@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class Patience:
-    """Add up what a call waits; entered while it does."""
+    """Add up what a call waits."""
 
-    __slots__ = ("_since", "_spent", "limit")
+    __slots__ = ("_spent", "limit")
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
         self._spent = 0.0
-        self._since = 0.0
 
     @property
     def is_over(self) -> bool:
@@ -29,8 +32,17 @@ class Patience:
         """Begin anew, when the call has waited for something else."""
         self._spent = 0.0
 
-    def __enter__(self) -> None:
-        self._since = time.monotonic()
+    def while_doing(self, action: Callable[[], T]) -> Callable[[], T]:
+        """Return what does the same and counts the time from now until it is done.
 
-    def __exit__(self, *trouble: object) -> None:
-        self._spent += time.monotonic() - self._since
+        That its result is then not looked at at once, since an event loop is busy, is not the storage's fault.
+        """
+        since = time.monotonic()
+
+        def timed() -> T:
+            try:
+                return action()
+            finally:
+                self._spent += time.monotonic() - since
+
+        return timed

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from askonce.forks import renew_in_children
 
-_MOST = 32
+_MOST = 8  # of which each asks thousands of times a second
 
 
 class Workers:

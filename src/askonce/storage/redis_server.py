@@ -6,6 +6,7 @@ its client does. Both are made when they are first needed, and never carried acr
 
 from __future__ import annotations
 
+import ipaddress
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ from askonce.storage.redis_address import Address
 
 _PATIENCE = 5.0  # seconds, for what no call waits for
 _HURRY = 1.0  # the same, when all is being closed
-_MOST = 128  # connections that calls use at once
+_MOST = 64  # connections that calls use at once
 
 Command = tuple[Any, ...]
 Script = tuple[str, Sequence[Any], Sequence[Any]]
@@ -33,6 +34,7 @@ class Server:
         self.redis: Any = _redis_py(address)
         self._shas: dict[str, str] = {}
         self._patience = _PATIENCE
+        self._is_numeric = all(map(_is_numeric, address.hosts))
         self.renew()
         renew_in_children(self)
 
@@ -40,7 +42,8 @@ class Server:
         """Begin without connections, in a forked child too: those there are stay the parent's."""
         self._clients: dict[float, Any] = {}
         self._idle: deque[Any] = deque()
-        self._places = threading.BoundedSemaphore(_MOST)
+        self._opened = self._waiting = 0
+        self._changed = threading.Condition()
         self._lock = threading.Lock()
 
     # --- What calls wait for ------------------------------------------------------------------------------
@@ -64,62 +67,94 @@ class Server:
         return self.address.timeout / 2
 
     def _ask(self, command: Command) -> Any:
-        if not self._places.acquire(timeout=self._quick):
-            raise self.redis.TimeoutError(f"all {_MOST} connections are in use")
         try:
-            connection = self._idle.pop() if self._idle else self._connect()
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._wait_for_one()
+        try:
+            connection.send_command(*command, check_health=False)
+            answer = connection.read_response()
+        except self.redis.ResponseError:
+            self._give_back(connection)
+            raise
+        except BaseException:  # what comes now would be taken for the answer to the next command
+            connection.disconnect()
+            self._forget_one()
+            raise
+        self._give_back(connection)
+        return answer
+
+    def _give_back(self, connection: Any) -> None:
+        self._idle.append(connection)
+        if self._waiting:
+            with self._changed:
+                self._changed.notify()
+
+    def _wait_for_one(self) -> Any:
+        """Return a new connection, or where there are as many as may be, one that is given back."""
+        with self._changed:
+            self._waiting += 1  # before looking, so that who gives back now sees that somebody waits
             try:
-                connection.send_command(*command, check_health=False)
-                answer = connection.read_response()
-            except self.redis.ResponseError:
-                self._idle.append(connection)
-                raise
-            except BaseException:  # what comes now would be taken for the answer to the next command
-                connection.disconnect()
-                raise
-            self._idle.append(connection)
-            return answer
-        finally:
-            self._places.release()
+                while not self._idle and self._opened >= _MOST:
+                    if not self._changed.wait(self._quick):
+                        raise self.redis.TimeoutError(f"all {_MOST} connections are in use")
+                if self._idle:
+                    return self._idle.pop()
+                self._opened += 1
+            finally:
+                self._waiting -= 1
+        try:
+            return self._connect() if self._is_numeric else self._connect_by_name()
+        except BaseException:
+            self._forget_one()
+            raise
 
     def _connect(self) -> Any:
-        """Connect in another thread, since looking up a name knows no time-out; what comes late is kept."""
-        made: list[Any] = []
-        is_made = threading.Event()
-        idle, lock = self._idle, threading.Lock()
         pool = self._client(self._quick).connection_pool
+        connection = pool.connection_class(**pool.connection_kwargs)
+        connection.connect()
+        return connection
+
+    def _connect_by_name(self) -> Any:
+        """Connect in another thread, since looking up a name knows no time-out; what comes late is closed."""
+        made: list[Any] = []
+        is_made, lock = threading.Event(), threading.Lock()
 
         def connect() -> None:
-            connection = pool.connection_class(**pool.connection_kwargs)
             try:
-                connection.connect()
-                outcome: Any = connection
+                outcome: Any = self._connect()
             except Exception as error:
                 outcome = error
             with lock:
-                if made:  # nobody waits any more
-                    if not isinstance(outcome, Exception):
-                        idle.append(outcome)
-                else:
-                    made.append(outcome)
+                made.append(outcome)
+                is_late = len(made) > 1
             is_made.set()
+            if is_late and not isinstance(outcome, Exception):
+                outcome.disconnect()
 
         try:
             threading.Thread(target=connect, name="askonce-connect", daemon=True).start()
         except RuntimeError:  # no more threads
             connect()
-        if not is_made.wait(self._quick):
+        if not is_made.wait(self.address.timeout):
             with lock:
                 if not made:
-                    made.append(self.redis.TimeoutError(f"no connection in {1000 * self._quick:.0f} ms"))
+                    waited = f"no connection in {1000 * self.address.timeout:.0f} ms"
+                    made.append(self.redis.TimeoutError(waited))
         if isinstance(made[0], Exception):
             raise made[0]
         return made[0]
+
+    def _forget_one(self) -> None:
+        with self._changed:
+            self._opened -= 1
+            self._changed.notify()
 
     def _let_go(self) -> None:
         with suppress(IndexError):
             while True:
                 self._idle.pop().disconnect()
+                self._forget_one()
 
     # --- What has time ------------------------------------------------------------------------------------
 
@@ -254,6 +289,15 @@ class Server:
 
     def _explain(self, error: Exception) -> StorageError:
         return explain(self.redis, error, self.address.url)
+
+
+def _is_numeric(host: tuple[str, int]) -> bool:
+    """Tell whether no name has to be looked up, but for that of this machine."""
+    try:
+        ipaddress.ip_address(host[0])
+    except ValueError:
+        return host[0] == "localhost"
+    return True
 
 
 def explain(redis: Any, error: Exception, url: str) -> StorageError:
