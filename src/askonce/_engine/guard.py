@@ -172,7 +172,8 @@ class Guard:
                 "recorded. The store is slow, or answers are large."
             )
             then(False)
-        return job if self.is_well and not writer.is_late else None
+        is_doubtful = self._reading.failures or self._writing.failures or writer.is_late
+        return None if is_doubtful else job
 
     def count_hit(self, key: Key, take: Take, now: float, times: int = 1) -> None:
         count = partial(self._try, self._writing, None, self.storage.count_hit, key, take, now, times)
