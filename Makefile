@@ -17,8 +17,8 @@ demo-gateway: .venv/gateway ## Serve a gateway with real calls in it, and look a
 test: .venv/test ## Run all tests
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
-sdks: .venv/test .envs/openai3/made .envs/openai2/made ## Record and replay every SDK, in environments of a gigabyte
-	$(BIN)/python -m pytest tests/sdks/test_cells.py $(ARGS)
+sdks: .venv/test .envs/openai3/made .envs/openai2/made .envs/node/made ## Record and replay every SDK, in environments of a gigabyte
+	$(BIN)/python -m pytest tests/sdks/test_cells.py tests/gateway/test_others.py $(ARGS)
 
 check: .venv/test .venv/check ## Lint, and check types and formatting
 	$(BIN)/ruff check .
@@ -75,10 +75,13 @@ clean: ## Remove what the targets made
 	$(PIP) install --group bench
 	@touch $@
 
-.envs/portkey/made:
-	@if command -v npm > /dev/null; then \
-	  npm install --silent --no-save --prefix .envs/portkey @portkey-ai/gateway@1.15.2; else echo "no npm: no Portkey"; fi
-	@mkdir -p .envs/portkey && touch $@
+.envs/node/made: NPM = openai@7
+.envs/portkey/made: NPM = @portkey-ai/gateway@1.15.2
+.envs/node/made .envs/portkey/made:
+	@mkdir -p $(@D)
+	@if command -v npm > /dev/null; then npm install --silent --no-save --prefix $(@D) $(NPM); \
+	  else echo "there is no npm, and so no $(NPM)"; fi
+	@touch $@
 
 .envs/%/made: .venv/pip pyproject.toml
 	$(PYTHON) -m venv --without-pip .envs/$*

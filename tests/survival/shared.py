@@ -43,6 +43,8 @@ def record(store: str, url: str, until: Callable[[], bool]) -> tuple[Toll, list[
             before = cache.stats.recorded
             outcome = ask(client, plan, number).split()[0]
             toll = toll.plus(Toll(calls=1, **{outcome: 1}))
+            assert cache.guard.writer is not None
+            assert cache.guard.writer.flush(30)  # what is written late is this call's, not the next one's
             if cache.stats.recorded > before:
                 kept.append(number)
             number += 1

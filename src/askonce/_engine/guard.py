@@ -104,6 +104,11 @@ class Guard:
         return not (self._reading.seconds or self._writing.seconds)
 
     @property
+    def is_paused(self) -> bool:
+        """Whether the storage has failed and is left alone; afterwards a call has to find out if it is well."""
+        return self._reading.is_on or self._writing.is_on
+
+    @property
     def health(self) -> Health:
         """How the storage has done so far."""
         waiting = 0 if self.writer is None else self.writer.waiting

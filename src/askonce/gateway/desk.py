@@ -75,7 +75,8 @@ class Desk:
         if name == "health" or name.startswith("health/"):
             guard, has_journal = self._cache.guard, not self._journal.trouble
             # Without a store that others share it goes on as they do: a balancer would take away all at once.
-            is_ready = (guard.is_well or guard.is_far) and has_journal
+            # And one that has been left alone for long enough needs calls to find out that it is well again.
+            is_ready = not guard.is_paused or guard.is_far
             status = 503 if name == "health/ready" and not is_ready else 200
             told = {"store": guard.is_well, "journal": has_journal}
             trouble = [part for part, is_well in told.items() if not is_well]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import logging
@@ -122,4 +123,8 @@ def quieten() -> None:
 
 
 def _is_trouble(record: logging.LogRecord) -> bool:
-    return record.getMessage() not in _TOLD_OTHERWISE
+    error = record.exc_info[0] if record.exc_info else None
+    is_end = error is not None and issubclass(
+        error, asyncio.CancelledError
+    )  # of a gateway that was told to go now
+    return not is_end and record.getMessage() not in _TOLD_OTHERWISE
