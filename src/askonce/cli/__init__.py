@@ -11,6 +11,7 @@ import click
 
 from askonce import __version__
 from askonce.cli import (
+    copying,
     demo,
     doctor,
     exchanging,
@@ -84,6 +85,7 @@ for _command in (
     tidying.tidy,
     exchanging.import_,
     exchanging.export,
+    copying.copy,
     doctor.doctor,
     serving.serve,
     serving.keys,

@@ -103,7 +103,7 @@ def _import_all(
     as_json: bool,
 ) -> tuple[list[Intake], list[tuple[str, str]]]:
     done, failed = [], []
-    with _progress(quiet=as_json) as follow:
+    with progress(quiet=as_json) as follow:
         for path in files:
             try:
                 if path.resolve() == Path(storage.url).resolve():
@@ -117,7 +117,7 @@ def _import_all(
 
 
 @contextmanager
-def _progress(*, quiet: bool) -> Iterator[Callable[[str], Callable[[int], None]]]:
+def progress(*, quiet: bool) -> Iterator[Callable[[str], Callable[[int], None]]]:
     """Show on a terminal how far it is; what is given takes the name of a step and returns what counts it."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn
@@ -125,11 +125,11 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[str], Callable[[int], None]]
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.completed:,.0f}"))
     disable = quiet or not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=disable) as progress:
+    with Progress(*columns, console=console, transient=True, disable=disable) as bar:
 
         def follow(title: str) -> Callable[[int], None]:
-            task = progress.add_task(title, total=None)
-            return lambda count: progress.update(task, completed=count)
+            task = bar.add_task(title, total=None)
+            return lambda count: bar.update(task, completed=count)
 
         yield follow
 
@@ -246,7 +246,7 @@ def export(*, file: Path | None, store: str | None, where: Filter, shape: str | 
     wanted = Shape(shape or (shape_of(path) if path else Shape.JSONL))
     if path is not None and wanted is not Shape.STORE and path.exists() and not force:
         raise click.ClickException(f"{path} is there already. Add --force to write over it.")
-    with opened(store) as storage, _progress(quiet=path is None) as follow:
+    with opened(store) as storage, progress(quiet=path is None) as follow:
         entries = oldest_first(storage, where)
         if path is None:
             if isinstance(sys.stdout, io.TextIOWrapper):

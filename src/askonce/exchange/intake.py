@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -83,7 +83,7 @@ def take_in(
                 _mark(storage, take.recorded)
             if question.key == MARK_KEY:  # no answer, but a sign that there are some
                 continue
-            fate = _settle(storage, question, take, on_conflict, dry_run=dry_run)
+            fate = settle(storage, question, take, on_conflict, dry_run=dry_run)
             if fate in (Fate.KEPT, Fate.REPLACED):
                 intake.conflicts.append(finding.place)
             intake.fates[question.provider, question.model, fate] += 1
@@ -91,26 +91,30 @@ def take_in(
     return intake
 
 
-def _settle(storage: Storage, question: Question, take: Take, on_conflict: OnConflict, *, dry_run: bool) -> Fate:
-    there = _namesake(storage, question, take)
-    if there is not None and _same(there, take):
+def settle(
+    storage: Storage, question: Question, take: Take, on_conflict: OnConflict, *, dry_run: bool = False
+) -> Fate:
+    """Keep an answer, unless it is there or another has its place; return what became of it."""
+    there = namesake(storage.takes(question.key), take)
+    if there is not None and same(there, take):
         return Fate.THERE
     if there is not None and on_conflict is not OnConflict.REPLACE:
         return Fate.KEPT
     if not dry_run and not storage.add(question, take, replace=there is not None):
-        if (now := _namesake(storage, question, take)) is not None:  # another process was quicker
-            return Fate.THERE if _same(now, take) else Fate.KEPT
+        if (now := namesake(storage.takes(question.key), take)) is not None:  # another process was quicker
+            return Fate.THERE if same(now, take) else Fate.KEPT
         raise StorageError(f"{storage.url} has not taken an answer. Is it larger than the store's max_size?")
     return Fate.IMPORTED if there is None else Fate.REPLACED
 
 
-def _namesake(storage: Storage, question: Question, take: Take) -> Take | None:
-    """Return the recorded take that has the place of this one."""
+def namesake(takes: Sequence[Take], take: Take) -> Take | None:
+    """Return the take that has the place of this one."""
     place = (take.seed, take.slot)
-    return next((one for one in storage.takes(question.key) if (one.seed, one.slot) == place), None)
+    return next((one for one in takes if (one.seed, one.slot) == place), None)
 
 
-def _same(one: Take, other: Take) -> bool:
+def same(one: Take, other: Take) -> bool:
+    """Tell whether two takes hold one answer, byte for byte."""
     return pack(one.answer) == pack(other.answer)
 
 
@@ -125,8 +129,8 @@ def _refuse_conflicts(source: Source, storage: Storage, findings: Iterable[Findi
     places = []
     for finding in findings:
         if isinstance(finding, Recorded):
-            there = _namesake(storage, finding.question, finding.take)
-            if there is not None and not _same(there, finding.take):
+            there = namesake(storage.takes(finding.question.key), finding.take)
+            if there is not None and not same(there, finding.take):
                 places.append(finding.place)
     if places:
         more = f" and {len(places) - 5} more" if len(places) > 5 else ""

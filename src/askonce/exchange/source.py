@@ -187,13 +187,18 @@ def _read_store(path: Path, open_: Callable[[Path], Storage] = open_storage) -> 
 
 def findings_in(storage: Storage, where: Filter = Filter()) -> Iterator[Recorded]:
     """Yield every take of a storage's entries, in the order of recording."""
+    for entry in entries_of(storage, where):
+        for take in entry.takes:
+            yield Recorded(f"entry {entry.question.key.hex()[:12]}", entry.question, take)
+
+
+def entries_of(storage: Storage, where: Filter = Filter()) -> Iterable[Entry]:
+    """Return a storage's entries as `oldest_first` does; raises StorageError where it has the digests alone."""
     if isinstance(storage, BundleStorage) and storage.manifest.final:
         raise StorageError(
             f"{storage.url} is final: of its questions there are the digests alone. Use it as it is."
         )
-    for entry in oldest_first(storage, where):
-        for take in entry.takes:
-            yield Recorded(f"entry {entry.question.key.hex()[:12]}", entry.question, take)
+    return oldest_first(storage, where)
 
 
 def oldest_first(storage: Storage, where: Filter = Filter()) -> Iterable[Entry]:
