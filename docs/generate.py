@@ -33,7 +33,7 @@ _DEFAULTS = {
     "normalize": "none",
 }
 _VALUES = {
-    "store": "a file's path, in which `.jsonl` makes a [text store](../how-to/recordings.md); `memory:` or `memory:name`, each one store for the process; [a server](../how-to/shared-store.md): `redis://host:6379/0`; an `askonce.Storage` (as an argument)",
+    "store": "a file's path, in which `.jsonl` makes a [text store](../how-to/recordings.md); `memory:` or `memory:name`, each one store for the process; [a server](../how-to/shared-store.md): `redis://host:6379/0`, `postgresql://host/database`; an `askonce.Storage` (as an argument)",
     "mode": "`record`, `replay`, `offline`, `refresh`, `off`",
     "domains": "hosts: `llm.example.com`, `http://10.0.0.7:8000`, `https://host/prefix`; in the variable, with commas between",
     "ttl": "seconds, or `15m`, `12h`, `30d`, `2w`",

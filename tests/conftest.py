@@ -17,7 +17,7 @@ from tests import network
 from tests.rig import RIGS, Rig
 from tests.scan import findings, stores_in
 from tests.sdks.runs import Runs, make_runs
-from tests.servers import redis_server, redis_servers  # noqa: F401 (fixtures)
+from tests.servers import postgres_server, redis_server, redis_servers  # noqa: F401 (fixtures)
 
 sys.addaudithook(network.refuse)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -193,6 +194,99 @@ def started_sentinel(server: RedisServer) -> Iterator[int]:
         finally:
             process.kill()
             process.wait()
+
+
+class PostgresServer:
+    """A PostgreSQL on a port of this machine, run by an ordinary user; durable only if it is to be."""
+
+    def __init__(self, folder: Path, *, is_durable: bool = False) -> None:
+        self.port = free_port()
+        self._programs = _postgres_programs()
+        self._as_user: list[str] = []
+        if hasattr(os, "geteuid") and os.geteuid() == 0:  # whom it refuses
+            setpriv = shutil.which("setpriv")
+            if setpriv is None:
+                pytest.skip("PostgreSQL refuses root, and there is no setpriv")
+            user = pwd.getpwnam("nobody")
+            self._as_user = [setpriv, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+            folder.chmod(0o755)
+            os.chown(folder, user.pw_uid, user.pw_gid)
+        self._data = folder / "data"
+        options = [*("--auth", "trust", "--username", "askonce", "--encoding", "UTF8", "--locale", "C")]
+        subprocess.run(
+            [*self._as_user, self._programs / "initdb", "--no-sync", *options, "--pgdata", self._data],
+            check=True,
+            capture_output=True,
+            cwd=folder,
+        )
+        settings = {"fsync": "on" if is_durable else "off", "max_connections": 200, "shared_buffers": "32MB"}
+        self._command = [
+            *(*self._as_user, str(self._programs / "postgres"), "-D", str(self._data), "-k", str(folder)),
+            *("-h", "127.0.0.1", "-p", str(self.port)),
+            *[part for name, value in settings.items() for part in ("-c", f"{name}={value}")],
+        ]
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start it, with what it holds, and wait until it answers."""
+        (self._data / "postmaster.pid").unlink(missing_ok=True)
+        self._process = subprocess.Popen(
+            self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self._folder
+        )
+        deadline = time.monotonic() + 20
+        probe = [self._programs / "pg_isready", "-h", "127.0.0.1", "-p", str(self.port)]
+        while subprocess.run(probe, capture_output=True, check=False).returncode:
+            assert self._process.poll() is None, "PostgreSQL does not start"
+            assert time.monotonic() < deadline, "PostgreSQL does not answer"
+            time.sleep(0.02)
+
+    def url(self, *, password: str = "", **query: object) -> str:
+        """Return the URL under which it is a store; calls wait for it as long as a busy machine may need."""
+        query = {"timeout": 20} | query
+        user = f"askonce:{password}" if password else "askonce"
+        told = "&".join(f"{name}={value}" for name, value in query.items())
+        return f"postgresql://{user}@127.0.0.1:{self.port}/postgres?{told}"
+
+    def kill(self) -> None:
+        """End all of it, without a word."""
+        if self._process is not None:
+            listed = ["ps", "-o", "pid=", "--ppid", str(self._process.pid)]
+            children = subprocess.run(listed, capture_output=True, text=True, check=False).stdout.split()
+            for process in (self._process.pid, *map(int, children)):
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+            time.sleep(0.1)  # until the system has taken away what the children had
+
+
+def _postgres_programs() -> Path:
+    """Return the folder of the programs, or skip the test."""
+    found = shutil.which("initdb")
+    folders = [Path(found).resolve().parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not folders:
+        pytest.skip("PostgreSQL is not installed")
+    return folders[-1]
+
+
+@contextmanager
+def started_postgres(*, is_durable: bool = False) -> Iterator[PostgresServer]:
+    """Start a server for one test, which may do with it what it likes."""
+    with tempfile.TemporaryDirectory(dir="/tmp" if os.path.isdir("/tmp") else None) as folder:  # noqa: PTH112
+        server = PostgresServer(Path(folder), is_durable=is_durable)
+        try:
+            yield server
+        finally:
+            server.kill()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """Return a running PostgreSQL, which other tests use as well: a schema keeps what is theirs apart."""
+    with started_postgres() as server:
+        yield server
 
 
 class Link:

@@ -112,6 +112,7 @@ def test_foreign_imports(module: Path) -> None:
     if ring(module) == "suite":
         allowed |= {"pytest"}
     libraries = {"plain_yaml.py": {"yaml"}, "table.py": {"pyarrow"}, "redis_server.py": {"redis"}}
+    libraries["postgres_server.py"] = {"psycopg"}
     libraries["telemetry.py"] = {"opentelemetry"}
     allowed |= libraries.get(module.name, set())
     found = {name.split(".")[0] for name in imports(module)} - sys.stdlib_module_names - {"askonce"}

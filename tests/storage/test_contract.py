@@ -18,7 +18,7 @@ from askonce.storage import Filter, Storage, Totals, open_storage
 from tests.servers import REDIS
 from tests.storage.conftest import ask, take
 
-STORAGES = ["memory", "sqlite", "jsonl", *REDIS]
+STORAGES = ["memory", "sqlite", "jsonl", *REDIS, "postgres"]
 _names = itertools.count()
 Open = Callable[..., Storage]
 
@@ -37,6 +37,9 @@ def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
         }
         if request.param in REDIS:
             urls[request.param] = request.getfixturevalue("redis_servers")[request.param].url(prefix=f"{name}:")
+        if request.param == "postgres":
+            schema = name.replace("-", "_")
+            urls["postgres"] = request.getfixturevalue("postgres_server").url(schema=schema)
         opened.append(open_storage(urls[request.param], **arguments))
         return opened[-1]
 

@@ -19,7 +19,7 @@ def open_storage(url: str | Path, *, max_size: int | None = None, memory: int = 
     """Open the storage that `url` names: `memory:`, `memory:name`, `sqlite:///path` or the path of a file.
 
     A path that ends in `.jsonl` is a text store, one in `.askonce` a bundle (read-only), any other an SQLite file.
-    `redis://`, `rediss://`, `unix://`, `redis+sentinel://` and `redis+cluster://` name a server.
+    `redis://`, `rediss://`, `unix://`, `redis+sentinel://`, `redis+cluster://` and `postgresql://` name a server.
     `max_size` bounds what it keeps and `memory` what it holds in memory, both in bytes.
 
     Raises:
@@ -38,6 +38,13 @@ def open_storage(url: str | Path, *, max_size: int | None = None, memory: int = 
         redis = RedisStorage(text, max_size=max_size)
         address = redis.address
         return Nearby(redis, memory=memory, seconds=address.nearby, patience=address.timeout)
+    if separator and scheme in ("postgresql", "postgres"):
+        from askonce.storage.nearby import Nearby
+        from askonce.storage.postgres import PostgresStorage
+
+        postgres = PostgresStorage(text, max_size=max_size)
+        place = postgres.address
+        return Nearby(postgres, memory=memory, seconds=place.nearby, patience=place.timeout)
     if not separator:
         path = Path(text).expanduser()
     elif scheme == "sqlite":
@@ -45,7 +52,7 @@ def open_storage(url: str | Path, *, max_size: int | None = None, memory: int = 
     else:
         raise SettingsError(
             f"store: {text.rpartition('@')[2]!r} names no storage. There are a file's path, 'sqlite:///path', "
-            "'memory:', 'memory:name' and 'redis://host:6379/0'."
+            "'memory:', 'memory:name', 'redis://host:6379/0' and 'postgresql://host/database'."
         )
     if path.is_dir():
         raise SettingsError(f"store: {text!r} is a folder. Name a file in it, such as {str(path / 'cache.db')!r}.")

@@ -21,11 +21,12 @@ from askonce._core.record import digest, pack
 from askonce.errors import DamagedStoreError, NewerStoreError
 from askonce.forks import renew_in_children
 from askonce.notices import warn_once
+from askonce.storage.leases import Leases
 from askonce.storage.packed import expand, read_answer, squeeze
 from askonce.storage.protocol import Filter, ModelTotals, Totals
 from askonce.storage.redis_address import read_address
 from askonce.storage.redis_changes import Changes
-from askonce.storage.redis_leases import Leases
+from askonce.storage.redis_leases import RedisKeeper
 from askonce.storage.redis_script import COUNTS, HEADER, SAVED, SCRIPT
 from askonce.storage.redis_server import Script, Server
 
@@ -66,7 +67,7 @@ class RedisStorage:
         """How many takes were left out because their digest did not match."""
         self._server = Server(self.address)
         self._takes_prefix = f"{self.address.prefix}takes:{{".encode()
-        self._leases = Leases(self._server, self.address.lease, self._place_of_lease)
+        self._leases = Leases(RedisKeeper(self._server, self._place_of_lease), self.address.lease)
         self._changes: list[Changes] = []
         self.renew()
         renew_in_children(self)

@@ -84,7 +84,7 @@ def read_address(url: str) -> Address:
     ours: dict[str, Any] = {}
     for name, value in given.items():
         if name in _OURS:
-            ours[name] = value if name == "prefix" else _seconds(name, value, plain)
+            ours[name] = value if name == "prefix" else read_seconds(name, value, plain)
         elif name == "db" and value.isdecimal():
             connection["db"] = int(value)
         elif name in _THEIRS and name != "db":
@@ -112,7 +112,8 @@ def _host(place: str, port: int, url: str) -> tuple[str, int]:
         raise SettingsError(f"store: {url!r}: {place!r} is no host and port ({error}).") from None
 
 
-def _seconds(name: str, value: str, url: str) -> float:
+def read_seconds(name: str, value: str, url: str) -> float:
+    """Return the seconds that a part of a URL stands for; raises SettingsError."""
     try:
         seconds = float(value[:-2]) / 1000 if value.endswith("ms") else read_duration(value, name)
     except (ValueError, ControlError) as error:

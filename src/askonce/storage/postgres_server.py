@@ -1,0 +1,319 @@
+"""Connections to a PostgreSQL, on which nothing waits without a bound.
+
+psycopg connects, and its binding of libpq carries the statements: neither psycopg's own execute nor its pool can
+end a wait after milliseconds. What is sent and what comes is binary. A statement is prepared once a connection,
+and one round trip each time.
+"""
+
+from __future__ import annotations
+
+import select
+import struct
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from askonce.errors import SettingsError, StorageError
+from askonce.forks import renew_in_children
+from askonce.storage.postgres_address import Address
+from askonce.storage.postgres_schema import STEPS
+
+PATIENCE = 10.0  # seconds, for what no call waits for
+_MOST = 64  # connections at once
+_LOOK = 0.001  # seconds between looks for one that is idle
+_LOCK = 0x61736B6F6E6365  # under which steps are made
+_FLOAT, _INT, _HALF = struct.Struct(">d"), struct.Struct(">q"), struct.Struct(">i")
+_READERS: dict[int, Callable[[bytes], Any]] = {
+    16: lambda data: data == b"\x01",
+    17: bytes,  # which returns what is bytes as it is
+    20: lambda data: _INT.unpack(data)[0],
+    23: lambda data: _HALF.unpack(data)[0],
+    25: bytes,
+    701: lambda data: _FLOAT.unpack(data)[0],
+    2278: lambda data: None,  # void
+}
+_parents: list[Any] = []  # connections that a forked child must neither use nor close
+
+Value = bytes | int | float | None
+Row = tuple[Any, ...]
+_Readers = list[tuple[int, Callable[[bytes], Any]]]
+_BINARY = [1] * 32
+_WELL = (1, 2)  # no rows, or rows
+
+
+class Link:
+    """One connection."""
+
+    def __init__(self, connection: Any, schema: str) -> None:
+        self._schema = schema
+        self.connection = connection
+        self.pg = connection.pgconn
+        self._poll = select.poll()
+        self._poll.register(self.pg.socket, select.POLLIN)
+        self._prepared: dict[str, tuple[bytes, _Readers]] = {}
+
+    def is_quiet(self) -> bool:
+        """Tell whether nothing has come unasked; what comes to an idle connection is its end."""
+        return not self._poll.poll(0)
+
+    def execute(self, sql: str, values: Sequence[Value], until: float) -> list[Row]:
+        """Return the rows of a statement, in which `{s}` is the schema.
+
+        Raises:
+            TimeoutError, _Refused, psycopg.Error: when they do not come in time, or at all.
+        """
+        name, readers = self._prepared.get(sql) or self._prepare(sql, until)
+        sent = [value if isinstance(value, bytes) else _sent(value) for value in values]
+        self.pg.send_query_prepared(name, sent, _BINARY[: len(sent)], 1)
+        result = self._receive(until)
+        get = result.get_value
+        return [
+            tuple([None if (data := get(row, at)) is None else read(data) for at, read in readers])
+            for row in range(result.ntuples)
+        ]
+
+    def _prepare(self, sql: str, until: float) -> tuple[bytes, _Readers]:
+        name = b"s%d" % len(self._prepared)
+        self.pg.send_prepare(name, sql.replace("{s}", self._schema).encode())
+        self._receive(until)
+        self.pg.send_describe_prepared(name)
+        described = self._receive(until)
+        known = name, [(at, _READERS[described.ftype(at)]) for at in range(described.nfields)]
+        self._prepared[sql] = known
+        return known
+
+    def _receive(self, until: float) -> Any:
+        if self.pg.flush():
+            self._send_all(until)
+        found = self._next(until)
+        while found is not None and (more := self._next(until)) is not None:
+            found = more
+        if found is None or found.status not in _WELL:
+            raise _Refused(found)
+        return found
+
+    def _next(self, until: float) -> Any:
+        pg = self.pg
+        while pg.is_busy():
+            left = until - time.monotonic()
+            if left <= 0 or not self._poll.poll(1000 * left):
+                raise TimeoutError("no answer in time")
+            pg.consume_input()
+        return pg.get_result()
+
+    def _send_all(self, until: float) -> None:
+        """Send what did not go at once, and take in what comes meanwhile: the server may wait for that."""
+        poll = select.poll()
+        poll.register(self.pg.socket, select.POLLIN | select.POLLOUT)
+        while self.pg.flush():
+            left = until - time.monotonic()
+            if left <= 0 or not poll.poll(1000 * left):
+                raise TimeoutError("not sent in time")
+            self.pg.consume_input()
+
+    def has_news(self, seconds: float) -> bool:
+        """Wait for what comes unasked, and take it in."""
+        if not self._poll.poll(1000 * seconds):
+            return False
+        self.pg.consume_input()
+        return True
+
+    def close(self) -> None:
+        with suppress(Exception):
+            self.connection.close()
+
+
+class _Refused(Exception):
+    def __init__(self, result: Any) -> None:
+        message = b"the connection is lost" if result is None else result.error_message
+        super().__init__(" ".join(message.decode(errors="replace").split()) or "the connection is lost")
+        self.keeps_connection = result is not None and result.error_field(ord("S")) == b"ERROR"
+
+
+def _sent(value: Value) -> bytes | None:
+    if isinstance(value, int):
+        return _INT.pack(value)
+    if isinstance(value, float):
+        return _FLOAT.pack(value)
+    return value
+
+
+class Server:
+    """Have a PostgreSQL do things. Every method raises StorageError with the cause and the cure."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self._psycopg = _psycopg()
+        self._is_made = False
+        self._idle: deque[Link] = deque()
+        self.renew()
+        renew_in_children(self)
+        weakref.finalize(self, _close_all, self._idle)
+
+    def renew(self) -> None:
+        """Begin without connections, in a forked child too: those there are stay the parent's."""
+        _parents.extend(self._idle)
+        self._idle.clear()
+        self._places = threading.BoundedSemaphore(_MOST)
+        self._making = threading.Lock()
+
+    def ask(self, sql: str, *values: Value) -> list[Row]:
+        """Return the rows of a statement, or give up after the time that a call may be kept waiting."""
+        return self._run(sql, values, self.address.timeout)
+
+    def do(self, sql: str, *values: Value) -> list[Row]:
+        """Return the rows of a statement that no call waits for."""
+        return self._run(sql, values, PATIENCE)
+
+    def _run(self, sql: str, values: Sequence[Value], seconds: float) -> list[Row]:
+        until = time.monotonic() + seconds
+        try:
+            link = self._take(until)
+            try:
+                rows = link.execute(sql, values, until)
+            except _Refused as refused:
+                if refused.keeps_connection:
+                    self._idle.append(link)
+                else:
+                    self._drop(link)
+                raise
+            except BaseException:  # what comes now would be taken for the answer to the next statement
+                self._drop(link)
+                raise
+            self._idle.append(link)
+        except (_Refused, self._psycopg.Error, OSError) as error:
+            raise self._explain(error) from error
+        else:
+            return rows
+
+    def _take(self, until: float) -> Link:
+        """Return an idle connection or, while there are not too many, a new one; each in use has a place."""
+        while True:
+            while self._idle:
+                with suppress(IndexError):  # another thread was quicker
+                    link = self._idle.pop()
+                    if link.is_quiet():
+                        return link
+                    self._drop(link)
+            if self._places.acquire(blocking=False):
+                try:
+                    return self.connect(until)
+                except BaseException:
+                    self._places.release()
+                    raise
+            if time.monotonic() >= until:
+                raise TimeoutError(f"all {_MOST} connections are in use")
+            time.sleep(_LOOK)
+
+    def _drop(self, link: Link) -> None:
+        link.close()
+        self._places.release()
+
+    def connect(self, until: float) -> Link:
+        """Connect in another thread, since looking up a name knows no time-out; what comes late is kept."""
+        made: list[Link | Exception] = []
+        is_made, lock, idle = threading.Event(), threading.Lock(), self._idle
+
+        def connect() -> None:
+            outcome: Link | Exception
+            try:
+                outcome = self._connect()
+            except Exception as error:
+                outcome = error
+            with lock:
+                if made:  # nobody waits any more
+                    if isinstance(outcome, Link):
+                        self._keep(outcome, idle)
+                else:
+                    made.append(outcome)
+            is_made.set()
+
+        try:
+            threading.Thread(target=connect, name="askonce-connect", daemon=True).start()
+        except RuntimeError:  # no more threads
+            connect()
+        if not is_made.wait(max(0.0, until - time.monotonic())):
+            with lock:
+                if not made:
+                    made.append(TimeoutError("no connection in time"))
+        if isinstance(made[0], Exception):
+            raise made[0]
+        return made[0]
+
+    def _keep(self, link: Link, idle: deque[Link]) -> None:
+        """Keep a connection that came late for the next who asks, if there is a place for it."""
+        if idle is self._idle and self._places.acquire(blocking=False):
+            idle.append(link)
+        else:
+            link.close()
+
+    def _connect(self) -> Link:
+        options = f"-c statement_timeout={1000 * PATIENCE:.0f} -c synchronous_commit=on"
+        given = {"application_name": "askonce", "connect_timeout": "5", "tcp_user_timeout": "10000"}
+        connection = self._psycopg.connect(
+            **(given | self.address.connection), options=options, autocommit=True, client_encoding="utf8"
+        )
+        try:
+            with self._making:
+                if not self._is_made:
+                    self._make(connection)
+                    self._is_made = True
+        except BaseException:
+            connection.close()
+            raise
+        return Link(connection, self.address.schema)
+
+    def _make(self, connection: Any) -> None:
+        """Make the steps that are not there yet; one process does, and others wait for it."""
+        schema = self.address.schema
+        known = connection.execute("SELECT to_regclass(%s) IS NOT NULL", [f"{schema}.steps"]).fetchone()[0]
+        if known and _step(connection, schema) >= len(STEPS):
+            return
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+            connection.execute(
+                f"CREATE TABLE IF NOT EXISTS {schema}.steps (step int PRIMARY KEY, made timestamptz DEFAULT now())"
+            )
+            for number in range(_step(connection, schema), len(STEPS)):
+                connection.execute(STEPS[number].replace("{s}", schema))
+                connection.execute(f"INSERT INTO {schema}.steps VALUES (%s)", [number + 1])  # noqa: S608 (checked)
+
+    def _explain(self, error: object) -> StorageError:
+        told = " ".join(str(error).split())
+        secret = self.address.connection.get("password")
+        if secret:
+            told = told.replace(secret, "***")
+        return StorageError(
+            f"{self.address.url} does not do what was asked ({told}). Is the server there, and may this user make "
+            "and use the schema?"
+        )
+
+    def close(self) -> None:
+        """Close the connections that are idle; using it again opens it again."""
+        with suppress(IndexError):
+            while True:
+                self._drop(self._idle.pop())
+
+
+def _close_all(idle: deque[Link]) -> None:
+    with suppress(IndexError):
+        while True:
+            idle.pop().close()
+
+
+def _step(connection: Any, schema: str) -> int:
+    found: int = connection.execute(f"SELECT coalesce(max(step), 0) FROM {schema}.steps").fetchone()[0]  # noqa: S608
+    return found
+
+
+def _psycopg() -> Any:
+    try:
+        import psycopg
+    except ImportError:
+        raise SettingsError("store: PostgreSQL needs psycopg. Run pip install 'askonce[postgres]'.") from None
+    return psycopg

@@ -1,0 +1,267 @@
+"""What PostgreSQL alone is asked of: leases, being told, steps made side by side, bounds, and kills."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from askonce._core.body import canonical_json
+from askonce._core.entry import Key
+from askonce.errors import SettingsError, StorageError
+from askonce.storage import postgres_server
+from askonce.storage.postgres import PostgresStorage
+from askonce.storage.postgres_address import read_address
+from askonce.storage.postgres_schema import STEPS
+from tests.engine.stepped import until
+from tests.servers import Link, PostgresServer, started_postgres
+from tests.storage.conftest import ask, take
+
+NAME = ask(1).key + canonical_json([None, 0]).encode()
+_numbers = itertools.count()
+Machine = Callable[..., PostgresStorage]
+
+
+@pytest.fixture
+def machine(postgres_server: PostgresServer) -> Iterator[Machine]:
+    """Return what makes one more storage, as another process would have it."""
+    opened = []
+    schema = f"alone_{next(_numbers)}"
+
+    def make(**query: object) -> PostgresStorage:
+        opened.append(PostgresStorage(postgres_server.url(**({"schema": schema} | query))))
+        return opened[-1]
+
+    yield make
+    for storage in opened:
+        storage.close()
+
+
+def test_one_has_a_claim(machine: Machine) -> None:
+    """One has a name at a time, as often as it likes; when it is given up another may have it."""
+    one, other = machine(), machine()
+    assert one.claim(NAME)
+    assert one.claim(NAME)
+    assert not other.claim(NAME)
+    assert (False, True) == (one.is_claimed(NAME), other.is_claimed(NAME))
+    one.release(NAME)
+    assert not other.claim(NAME)
+    one.release(NAME)
+    assert other.claim(NAME)
+
+
+def test_a_dead_holder_is_noticed(machine: Machine) -> None:
+    """A claim that nobody renews runs out; one that is renewed does not, whatever becomes of the connections."""
+    dead, other = machine(lease="0.3"), machine(lease="0.3")
+    assert dead.claim(NAME)
+    dead._server.close()
+    time.sleep(0.6)
+    assert not other.claim(NAME)
+    dead._leases.renew()  # as the death of its process: nobody renews, nobody releases
+    until(lambda: other.claim(NAME))
+
+
+def test_a_later_holder_is_not_overwritten(machine: Machine) -> None:
+    """Who lost its claim without knowing does not replace what the one after it has kept."""
+    early, late = machine(lease="0.2"), machine()
+    assert early.claim(NAME)
+    early._leases._milliseconds = 10**7  # its next renewal is far off
+    with psycopg.connect(**early.address.connection, autocommit=True) as bare:
+        bare.execute(f"DELETE FROM {early.address.schema}.leases")
+    assert late.claim(NAME)
+    assert late.add(ask(1), take(b"late"), replace=True)
+    assert not early.add(ask(1), take(b"early"), replace=True)
+    assert [b"late"] == [one.answer.body for one in early.takes(ask(1).key)]
+
+
+def test_watch(machine: Machine) -> None:
+    """What another replaces or removes is told of, with its key."""
+    one, other = machine(), machine()
+    told: list[Key | None] = []
+    is_heard = one.watch(told.append)
+    until(is_heard)
+    other.add(ask(1), take())
+    other.add(ask(1), take(b"new"), replace=True)
+    until(lambda: ask(1).key in told)
+    told.clear()
+    other.remove([ask(1).key])
+    until(lambda: ask(1).key in told)
+
+
+def test_watch_again(machine: Machine) -> None:
+    """A listener whose connection was ended says so, comes back, and says that anything may have changed."""
+    one = machine()
+    told: list[Key | None] = []
+    is_heard = one.watch(told.append)
+    until(is_heard)
+    told.clear()
+    with psycopg.connect(**one.address.connection, autocommit=True) as bare:
+        bare.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'SELECT 1'")
+    until(lambda: None in told)
+    until(is_heard)
+
+
+def _open_and_add(url: str, number: int) -> None:
+    storage = PostgresStorage(url)
+    storage.add(ask(number), take())
+    storage.close()
+
+
+def test_steps_by_many_at_once(postgres_server: PostgresServer) -> None:
+    """Processes that open a new schema at the same moment make it once, and all go on."""
+    url = postgres_server.url(schema="many")
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_open_and_add, args=(url, number)) for number in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [0, 0, 0] == [process.exitcode for process in processes]
+    storage = PostgresStorage(url)
+    assert 3 == storage.totals().entries
+    storage.close()
+
+
+def test_old_beside_new(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A newer askonce makes its step while an older one is at work, and both go on, opened anew as well."""
+    old = machine()
+    old.add(ask(1), take())
+    with monkeypatch.context() as patch:
+        patch.setattr(postgres_server, "STEPS", (*STEPS, "ALTER TABLE {s}.takes ADD later text"))
+        new = machine()
+        new.add(ask(2), take())
+    assert old.add(ask(3), take())
+    older = machine()
+    assert older.add(ask(4), take())
+    assert 4 == old.totals().entries == new.totals().entries == older.totals().entries
+
+
+def test_many_threads(machine: Machine) -> None:
+    """Of many that add one answer one keeps it, and the sums are right after all changes at once."""
+    storage = machine()
+    with ThreadPoolExecutor(8) as pool:
+        kept = list(pool.map(lambda n: storage.add(ask(n % 5), take(b"%d" % n)), range(80)))
+        list(pool.map(lambda n: storage.remove([ask(n % 5).key]) if n % 2 else storage.prune(1.0), range(4)))
+    assert 5 == sum(kept)
+    totals = storage.totals()
+    assert 3 == totals.entries == totals.takes == len(list(storage.entries()))
+
+
+def test_a_fork(machine: Machine) -> None:
+    """A child has connections of its own, and the parent's go on."""
+    storage = machine()
+    storage.add(ask(1), take())
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if storage.takes(ask(1).key) == (take(),) and storage.add(ask(2), take()) else 1)
+    assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert (take(),) == storage.takes(ask(1).key) == storage.takes(ask(2).key)
+
+
+def test_a_cut_link(postgres_server: PostgresServer) -> None:
+    """Where nothing comes back a look-up is given up, and not waited for; when it does again, all is well."""
+    link = Link(postgres_server.port)
+    connection = f"postgresql://askonce@127.0.0.1:{link.port}/postgres?schema=cut&timeout="
+    patient, storage = PostgresStorage(f"{connection}20"), PostgresStorage(f"{connection}0.05")
+    patient.add(ask(1), take())
+    storage._server.do("SELECT 1")  # connects without haste
+    assert (take(),) == patient.takes(ask(1).key)
+    link.is_cut = True
+    done = threading.Event()
+
+    def look_up() -> None:
+        for _ in range(3):
+            with pytest.raises(StorageError, match="in time"):
+                storage.takes(ask(1).key)
+        done.set()
+
+    threading.Thread(target=look_up, daemon=True).start()
+    assert done.wait(5), "it waits for what does not come"
+    link.is_cut = False
+    assert (take(),) == patient.takes(ask(1).key)
+    storage.close()
+    patient.close()
+    link.close()
+
+
+def test_more_threads_than_connections(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads share a few connections; a place is free again when what had it is closed."""
+    monkeypatch.setattr(postgres_server, "_MOST", 2)
+    storage = machine()
+    storage.add(ask(1), take())
+    for _ in range(3):
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(lambda n: storage.takes(ask(n % 2).key), range(40)))
+        assert [(), (take(),)] * 20 == found
+        storage._server.close()
+
+
+def test_a_secret() -> None:
+    """The password is in no URL and no message."""
+    storage = PostgresStorage("postgresql://me:hush%2Fhush@127.0.0.1:1/db?timeout=5&sslmode=disable")
+    assert "postgresql://me@127.0.0.1:1/db?timeout=5&sslmode=disable" == storage.url
+    assert "hush/hush" == storage.address.connection["password"]
+    with pytest.raises(StorageError) as caught:
+        storage.takes(ask(1).key)
+    assert "hush" not in str(caught.value)
+    assert "Is the server there" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("schema=No", "a schema is named with"),
+        ("schema=a;drop", "a schema is named with"),
+        ("timeout=soon", "timeout=soon is no time"),
+        ("tiemout=1", "there is no 'tiemout' in its URL"),
+    ],
+)
+def test_a_bad_url(query: str, message: str) -> None:
+    """What a URL says that means nothing is refused, without the password."""
+    with pytest.raises(SettingsError, match=message) as caught:
+        read_address(f"postgresql://me:hush@host/db?{query}")
+    assert "hush" not in str(caught.value)
+
+
+_WRITER = """
+import sys
+from askonce.storage.postgres import PostgresStorage
+from tests.storage.conftest import ask, take
+storage = PostgresStorage(sys.argv[1])
+for number in range(10**6):
+    storage.add(ask(number), take())
+    print(number, flush=True)
+"""
+
+
+def _started(command: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=Path(__file__).parents[2]
+    )
+
+
+def test_a_killed_server() -> None:
+    """Of what was said to be kept nothing is lost when the server is killed in the middle of writing."""
+    with started_postgres(is_durable=True) as server:
+        command = [sys.executable, "-c", _WRITER, server.url()]
+        with _started(command) as writer:
+            assert writer.stdout is not None
+            confirmed = [int(next(writer.stdout)) for _ in range(200)]
+            server.kill()
+            confirmed += map(int, writer.stdout)
+        server.start()
+        storage = PostgresStorage(server.url())
+        assert [] == [number for number in confirmed if storage.takes(ask(number).key) != (take(),)]
+        totals = storage.totals()
+        assert totals.entries == totals.takes == len(list(storage.entries()))
+        storage.close()
