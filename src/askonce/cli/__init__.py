@@ -11,6 +11,7 @@ import click
 
 from askonce import __version__
 from askonce.cli import (
+    calling,
     copying,
     demo,
     doctor,
@@ -88,6 +89,7 @@ for _command in (
     copying.copy,
     doctor.doctor,
     serving.serve,
+    calling.calls,
     serving.keys,
 ):
     main.add_command(_command)

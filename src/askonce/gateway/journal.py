@@ -56,17 +56,30 @@ CREATE TABLE latencies(
 _LAYOUTS = (
     _TABLES,
     "ALTER TABLE calls ADD COLUMN count INTEGER NOT NULL DEFAULT 1;\nALTER TABLE calls ADD COLUMN times BLOB;\n",
+    """CREATE TABLE totals(
+    outcome TEXT PRIMARY KEY, calls INTEGER NOT NULL, input_tokens INTEGER NOT NULL,
+    output_tokens INTEGER NOT NULL, seconds REAL NOT NULL, saved_seconds REAL NOT NULL, cost REAL NOT NULL,
+    saved REAL NOT NULL) WITHOUT ROWID;
+INSERT INTO totals SELECT outcome, sum(calls), sum(input_tokens), sum(output_tokens), sum(seconds),
+    sum(saved_seconds), sum(cost), sum(saved) FROM hours GROUP BY outcome;
+CREATE TABLE classes(
+    outcome TEXT NOT NULL, bucket INTEGER NOT NULL, calls INTEGER NOT NULL, PRIMARY KEY(outcome, bucket)
+    ) WITHOUT ROWID;
+INSERT INTO classes SELECT outcome, bucket, sum(calls) FROM latencies GROUP BY outcome, bucket;
+""",
 )
 _WRITTEN = (*COLUMNS, "id", "count", "times")
 _INSERT = f"INSERT INTO calls({', '.join(_WRITTEN)}) VALUES ({', '.join('?' * len(_WRITTEN))})"  # noqa: S608
 _SELECT = f"SELECT id, {', '.join(COLUMNS)}, count, times FROM calls"  # noqa: S608
-_SUM = (
-    "INSERT INTO hours VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PLUS = (
     " ON CONFLICT DO UPDATE SET calls = calls + excluded.calls,"
     " input_tokens = input_tokens + excluded.input_tokens, output_tokens = output_tokens + excluded.output_tokens,"
     " seconds = seconds + excluded.seconds, saved_seconds = saved_seconds + excluded.saved_seconds,"
     " cost = cost + excluded.cost, saved = saved + excluded.saved"
 )
+_SUM = f"INSERT INTO hours VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?){_PLUS}"  # noqa: S608
+_TOTAL = f"INSERT INTO totals VALUES (?, ?, ?, ?, ?, ?, ?, ?){_PLUS}"  # noqa: S608
+_CLASS = "INSERT INTO classes VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET calls = calls + excluded.calls"
 _COUNT = "INSERT INTO latencies VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET calls = calls + excluded.calls"
 _NOTHING = (0.0,) * 7
 
@@ -182,6 +195,8 @@ class Journal:
         db.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'calls'", (last,))
         db.executemany(_SUM, [(*name, *total) for name, total in sums.items()])
         db.executemany(_COUNT, [(*name, count) for name, count in classes.items()])
+        db.executemany(_TOTAL, [(outcome, *total) for (_, outcome), total in sums.items()])
+        db.executemany(_CLASS, [(outcome, bucket, count) for (_, outcome, bucket), count in classes.items()])
         db.execute("COMMIT")
         if time.monotonic() - self._tidied > _TIDY_SECONDS:
             self._tidied = time.monotonic()
@@ -305,6 +320,18 @@ class Journal:
         sql = "SELECT * FROM latencies WHERE hour >= ? ORDER BY hour"
         rows: list[tuple[int, str, int, int]]
         rows = self._read(lambda db: db.execute(sql, (since - HOUR,)).fetchall(), [])
+        return rows
+
+    def totals(self) -> list[HourSum]:
+        """Return the sums of all calls there were, by their outcome; `hour` is 0."""
+        return [
+            HourSum(0, *row) for row in self._read(lambda db: db.execute("SELECT * FROM totals").fetchall(), [])
+        ]
+
+    def classes(self) -> list[tuple[str, int, int]]:
+        """Return outcome, class and count of all latencies there were."""
+        rows: list[tuple[str, int, int]]
+        rows = self._read(lambda db: db.execute("SELECT * FROM classes").fetchall(), [])
         return rows
 
     def names(self, column: str, most: int = 100) -> list[str]:

@@ -103,14 +103,14 @@ def metrics(journal: Journal, in_flight: int, trouble: str, health: Health) -> b
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
     sums: dict[str, list[Any]] = {}
-    for row in journal.hours():
+    for row in journal.totals():
         total = sums.setdefault(row.outcome, [0, 0, 0.0, 0.0, 0.0, 0.0])
         for i, value in enumerate(
             (row.calls, row.input_tokens + row.output_tokens, row.seconds, row.saved_seconds, row.cost, row.saved)
         ):
             total[i] += value
     counts: dict[str, list[int]] = {}
-    for _, outcome, bucket, count in journal.latencies():
+    for outcome, bucket, count in journal.classes():
         counts.setdefault(outcome, [0] * (len(BUCKETS) + 1))[bucket] += count
 
     class Collector:
