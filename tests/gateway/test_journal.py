@@ -103,3 +103,34 @@ def test_an_older_journal(tmp_path: Path) -> None:
     assert [4, 3, 2, 1] == [line.id for line in journal.lines()]
     assert "" == journal.trouble
     journal.close()
+
+
+def test_no_view_reads_all_rows(journal: Journal) -> None:
+    """At any size a page of lines is found through an index, whatever the filter, and so is each other view."""
+    journal.note(call(customer="ann"))
+    asked: list[str] = []
+    journal.flush()
+    journal._open().set_trace_callback(asked.append)
+    views = [
+        *(CallFilter(**{name: value}) for name, value in (  # type: ignore[arg-type]
+            ("outcome", "hit"), ("customer", "ann"), ("provider", "p"), ("status", 200), ("since", 1.0),
+        )),
+        CallFilter(),
+    ]  # fmt: skip
+    for where in views:
+        journal.lines(where, limit=50)
+        journal.lines(where, before=1, limit=50)
+        journal.lines(where, after=1, limit=50)
+    journal.line(1)
+    for column in ("provider", "model", "customer"):
+        journal.names(column)
+    journal.totals()
+    journal.classes()
+    journal._open().set_trace_callback(None)
+    assert len(asked) > 20
+    for statement in asked:
+        plan = [row[3] for row in journal._open().execute(f"EXPLAIN QUERY PLAN {statement}")]
+        assert not any("TEMP B-TREE" in step for step in plan), statement
+        whole = [step for step in plan if step.startswith("SCAN calls") and "INDEX" not in step]
+        # A scan by id, the latest first, ends with the page; nothing is skipped on the way but by `since`.
+        assert not whole or "ORDER BY id DESC" in statement, (statement, plan)

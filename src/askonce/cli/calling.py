@@ -15,7 +15,8 @@ from askonce.cli.options import json_option, moment, store_option
 _COLUMNS = (
     render.Column("ID", right=True), render.Column("AGE", right=True), render.Column("OUTCOME"),
     render.Column("STATUS", right=True), render.Column("CUSTOMER"), render.Column("MODEL"),
-    render.Column("TOKENS", right=True), render.Column("TIME", right=True), render.Column("QUESTION"),
+    render.Column("TOKENS", right=True), render.Column("TIME", right=True),
+    render.Column("QUESTION", flexible=True),
 )  # fmt: skip
 _OUTCOMES = ("hit", "shared", "miss", "bypass", "refused", "error")
 _LOOK_SECONDS = 0.5
@@ -48,7 +49,7 @@ def calls(
     as_json: bool,
     **filters: Any,
 ) -> None:
-    """List the calls that a gateway has passed or answered, or show one by its NUMBER.
+    """List a gateway's calls, or show one by its NUMBER.
 
     They are in its journal, beside the store. What a question was answered is in the store: `askonce show`.
     """
