@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -155,6 +156,29 @@ def test_many_threads(machine: Machine) -> None:
     assert 5 == sum(kept)
     totals = storage.totals()
     assert 3 == totals.entries == totals.takes == len(list(storage.entries()))
+
+
+def test_sums_of_what_changes_at_once(machine: Machine) -> None:
+    """Threads that add, count and remove the same entries wait in no circle, and the sums are right afterwards."""
+    storage = machine()
+    ends_at = time.monotonic() + 1.0
+
+    def work(thread: int) -> None:
+        mine = random.Random(thread)
+        while time.monotonic() < ends_at:
+            numbers = mine.sample(range(12), 6)
+            storage.add(ask(numbers[0]), take(ttl=mine.randrange(5)), replace=True)
+            for number in numbers:
+                storage.count_hit(ask(number).key, take(), 2000.0)
+            storage.totals()  # writes the hits that are pending
+            storage.remove([ask(number).key for number in numbers[:3]])
+            storage.prune(1000 + mine.randrange(4))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    entries = list(storage.entries())
+    totals = storage.totals()
+    assert (len(entries), sum(len(entry.takes) for entry in entries)) == (totals.entries, totals.takes)
 
 
 def test_a_fork(machine: Machine) -> None:

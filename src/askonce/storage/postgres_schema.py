@@ -132,13 +132,18 @@ END $$;
 
 CREATE FUNCTION {{s}}.hit_1(a_key bytea, times bigint, moment float8, h_micros bigint, h_tokens bigint)
 RETURNS void LANGUAGE plpgsql AS $$
-DECLARE a_kind bigint; before bigint[];
+DECLARE a_kind bigint; before bigint[]; after bigint[];
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);  -- hits may be lost
+    before := array_fill(0::bigint, ARRAY[{len(COUNTS)}]);
+    after := before;
     SELECT kind INTO a_kind FROM {{s}}.entries WHERE key = a_key FOR UPDATE;
-    before := {{s}}.counts_1(a_key);
-    UPDATE {{s}}.entries SET hits = hits + times, used = greatest(used, moment) WHERE key = a_key;
-    PERFORM {{s}}.note_1(coalesce(a_kind, 0), before, {{s}}.counts_1(a_key), times, h_micros, h_tokens);
+    IF FOUND THEN  -- else, what another adds meanwhile is not this one's to count
+        before := {{s}}.counts_1(a_key);
+        UPDATE {{s}}.entries SET hits = hits + times, used = greatest(used, moment) WHERE key = a_key;
+        after := {{s}}.counts_1(a_key);
+    END IF;
+    PERFORM {{s}}.note_1(coalesce(a_kind, 0), before, after, times, h_micros, h_tokens);
 END $$;
 """  # noqa: S608 (our own names)
 
