@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -107,9 +108,39 @@ def test_watch_again(machine: Machine) -> None:
     until(is_heard)
     told.clear()
     with psycopg.connect(**one.address.connection, autocommit=True) as bare:
-        bare.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'SELECT 1'")
+        bare.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_notify%'")
     until(lambda: None in told)
     until(is_heard)
+
+
+def test_watch_what_others_do(machine: Machine) -> None:
+    """What somebody changes with the server's own tools is told of, too."""
+    one = machine()
+    one.add(ask(1), take())
+    told: list[Key | None] = []
+    until(one.watch(told.append))
+    told.clear()
+    with psycopg.connect(**one.address.connection, autocommit=True) as bare:
+        bare.execute(f"DELETE FROM {one.address.schema}.takes")
+        until(lambda: ask(1).key in told)
+        bare.execute(f"TRUNCATE {one.address.schema}.takes")
+        until(lambda: None in told)
+
+
+def test_watch_in_vain(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a listener hears nothing, as behind some poolers, though its connection is well, it says so."""
+    execute = postgres_server.Link.execute
+
+    def pass_none_on(link: postgres_server.Link, sql: str, *rest: Any) -> Any:
+        return execute(link, "SELECT 1" if sql.startswith("LISTEN") else sql, *rest)
+
+    monkeypatch.setattr(postgres_server.Link, "execute", pass_none_on)
+    one = machine(nearby="0.2")
+    tries: list[Key | None] = []
+    is_heard = one.watch(tries.append)
+    heard = [False]
+    until(lambda: heard.append(is_heard()) or len(tries) > 1)
+    assert not any(heard)
 
 
 def _open_and_add(url: str, number: int) -> None:

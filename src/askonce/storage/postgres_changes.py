@@ -1,11 +1,13 @@
 """Hear from PostgreSQL which entries were changed: LISTEN, on a connection of its own.
 
-Functions that change an entry which somebody may have read tell of it, as part of the change. What is changed by
-other means than askonce's is not told of.
+Functions that change an entry which somebody may have read tell of it, as part of the change; triggers do where it
+is changed by other means. Notifications come in the order of the changes. So a listener asks by notifying itself:
+when it hears that, it has heard of all before. Behind a pooler that passes none on, nothing counts as heard.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -37,6 +39,7 @@ class Changes:
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._lock = threading.Lock()
+        self._own = f"askonce_{os.urandom(8).hex()}"
         self._known_at = 0.0
         """All that was changed before has been heard of, if this is not 0.0."""
 
@@ -70,7 +73,8 @@ class Changes:
             link: Link | None = None
             try:
                 link = self._server.connect(time.monotonic() + self._bound / 2)
-                link.execute(f'LISTEN "askonce {self._server.address.schema}"', (), self._soon())
+                for channel in (f"askonce {self._server.address.schema}", self._own):
+                    link.execute(f'LISTEN "{channel}"', (), self._soon())
                 self._changed(None)  # what happened before, nobody has told
                 pause = _FIRST_PAUSE
                 self._listen(link, stopping)
@@ -88,8 +92,11 @@ class Changes:
     def _listen(self, link: Link, stopping: threading.Event) -> None:
         while not stopping.is_set():
             asked_at = time.monotonic()
-            link.execute("SELECT 1", (), self._soon())
-            self._tell(link)  # what was told before the answer
+            soon = self._soon()
+            link.execute(f"SELECT pg_notify('{self._own}', '')", (), soon)
+            while not self._tell(link):
+                if not link.has_news(max(0.0, soon - time.monotonic())):
+                    raise TimeoutError("notifications do not come through")
             if not stopping.is_set():
                 self._known_at = asked_at
             again_at = asked_at + self._bound / 3
@@ -97,9 +104,15 @@ class Changes:
                 if link.has_news(min(left, _LOOK)):
                     self._tell(link)
 
-    def _tell(self, link: Link) -> None:
+    def _tell(self, link: Link) -> bool:
+        """Tell what has come of changes; return whether what was asked has come as well."""
+        is_answered = False
         while (notice := link.pg.notifies()) is not None:
+            if notice.relname.decode() == self._own:
+                is_answered = True
+                continue
             key = None
             with suppress(ValueError):
-                key = bytes.fromhex(notice.extra.decode())
+                key = bytes.fromhex(notice.extra.decode()) or None
             self._changed(key)
+        return is_answered

@@ -66,6 +66,14 @@ RETURNS void LANGUAGE sql AS $$
 CREATE FUNCTION {{s}}.tell_1(wanted bytea) RETURNS void LANGUAGE sql AS $$
     SELECT pg_notify('askonce {{s}}', encode(wanted, 'hex')) $$;
 
+CREATE FUNCTION {{s}}.told_1() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN  -- by whatever means: of one change, what is told twice is told once
+    IF TG_OP = 'TRUNCATE' THEN PERFORM {{s}}.tell_1(''); ELSE PERFORM {{s}}.tell_1(OLD.key); END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER told AFTER UPDATE OR DELETE ON {{s}}.takes FOR EACH ROW EXECUTE FUNCTION {{s}}.told_1();
+CREATE TRIGGER told_all AFTER TRUNCATE ON {{s}}.takes FOR EACH STATEMENT EXECUTE FUNCTION {{s}}.told_1();
+
 CREATE FUNCTION {{s}}.settle_1(wanted bytea, the_kind bigint, before bigint[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (SELECT FROM {{s}}.takes WHERE key = wanted) THEN
