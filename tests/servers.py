@@ -249,14 +249,27 @@ class PostgresServer:
         told = "&".join(f"{name}={value}" for name, value in query.items())
         return f"postgresql://{user}@127.0.0.1:{self.port}/postgres?{told}"
 
+    def _signal(self, number: int) -> None:
+        """Signal it, and each of its children, of which there is one for each connection."""
+        assert self._process is not None
+        listed = ["ps", "-o", "pid=", "--ppid", str(self._process.pid)]
+        children = subprocess.run(listed, capture_output=True, text=True, check=False).stdout.split()
+        for process in (self._process.pid, *map(int, children)):
+            with suppress(ProcessLookupError):
+                os.kill(process, number)
+
+    def pause(self) -> None:
+        """Have it answer nothing, as a machine does that hangs."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Have it answer again."""
+        self._signal(signal.SIGCONT)
+
     def kill(self) -> None:
         """End all of it, without a word."""
         if self._process is not None:
-            listed = ["ps", "-o", "pid=", "--ppid", str(self._process.pid)]
-            children = subprocess.run(listed, capture_output=True, text=True, check=False).stdout.split()
-            for process in (self._process.pid, *map(int, children)):
-                with suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL)
+            self._signal(signal.SIGKILL)
             self._process.wait()
             self._process = None
             time.sleep(0.1)  # until the system has taken away what the children had

@@ -249,10 +249,62 @@ def test_a_cut_link(postgres_server: PostgresServer) -> None:
     link.close()
 
 
-def test_more_threads_than_connections(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_answer(postgres_server: PostgresServer) -> None:
+    """What comes bit by bit may take longer than a call waits for a word."""
+    large = take(random.Random(5).randbytes(6 << 20))
+    direct = PostgresStorage(postgres_server.url(schema="large"))
+    assert direct.add(ask(1), large)
+    link = Link(postgres_server.port)
+    storage = PostgresStorage(f"postgresql://askonce@127.0.0.1:{link.port}/postgres?schema=large&timeout=400ms")
+    storage._server.do("SELECT 1")  # connects without haste
+    link.delay = 0.008  # for each of about a hundred pieces
+    assert (large,) == storage.takes(ask(1).key)
+    for one in (direct, storage, link):
+        one.close()
+
+
+def test_a_stopped_server() -> None:
+    """A server that hangs is given up, with the cure; when it goes on, nothing that it says late is misread."""
+    with started_postgres() as server:
+        storage = PostgresStorage(server.url(timeout="200ms"))
+        for number in (1, 2):
+            storage.add(ask(number), take(b"%d" % number))
+            storage.takes(ask(number).key)
+        server.pause()
+        for number in (1, 2, 1):
+            with pytest.raises(StorageError, match=r"does not answer in time.*\?timeout="):
+                storage.takes(ask(number).key)
+        with pytest.raises(StorageError, match="does not answer in time"):
+            storage.claim(NAME)
+        server.resume()
+        for number in (2, 1):
+            assert [b"%d" % number] == [one.answer.body for one in storage.takes(ask(number).key)]
+        storage.close()
+
+
+def test_what_is_refused(postgres_server: PostgresServer) -> None:
+    """What a server does not do is told with the cure."""
+    url = postgres_server.url(schema="refused")
+    own = read_address(url).connection
+    with psycopg.connect(**own, autocommit=True) as bare:
+        bare.execute("CREATE ROLE reader LOGIN")
+        bare.execute("CREATE ROLE written LOGIN; ALTER ROLE written SET default_transaction_read_only = on")
+        bare.execute("CREATE ROLE alone LOGIN CONNECTION LIMIT 0")
+    for user, cure in (
+        ("reader", "Give its user the right"),
+        ("written", "is a standby"),
+        ("alone", "has no connection left"),
+        ("nobody", "does not have what its URL names"),
+    ):
+        storage = PostgresStorage(url.replace("askonce@", f"{user}@"))
+        with pytest.raises(StorageError, match=cure):
+            storage.add(ask(1), take())
+        storage.close()
+
+
+def test_more_threads_than_connections(machine: Machine) -> None:
     """Threads share a few connections; a place is free again when what had it is closed."""
-    monkeypatch.setattr(postgres_server, "_MOST", 2)
-    storage = machine()
+    storage = machine(connections=2)
     storage.add(ask(1), take())
     for _ in range(3):
         with ThreadPoolExecutor(8) as pool:
@@ -269,7 +321,7 @@ def test_a_secret() -> None:
     with pytest.raises(StorageError) as caught:
         storage.takes(ask(1).key)
     assert "hush" not in str(caught.value)
-    assert "Is the server there" in str(caught.value)
+    assert "cannot be reached" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -277,6 +329,7 @@ def test_a_secret() -> None:
     [
         ("schema=No", "a schema is named with"),
         ("schema=a;drop", "a schema is named with"),
+        ("connections=many", "no number from 1 to 1000"),
         ("timeout=soon", "timeout=soon is no time"),
         ("tiemout=1", "there is no 'tiemout' in its URL"),
     ],

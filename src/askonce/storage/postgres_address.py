@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 from askonce.errors import SettingsError
 from askonce.storage.redis_address import read_seconds
 
-_OURS = ("schema", "timeout", "nearby", "lease")
+_OURS = ("schema", "timeout", "connections", "nearby", "lease")
 _THEIRS = ("host", "application_name", "sslmode", "sslrootcert", "sslcert", "sslkey", "target_session_attrs")
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,50}")
 
@@ -24,6 +24,8 @@ class Address(NamedTuple):
     schema: str = "askonce"
     timeout: float = 0.05
     """How long a call waits for it at the most."""
+    connections: int = 16
+    """How many of them a process has at the most, but for the one on which it listens."""
     nearby: float = 5.0
     """How long an answer is handed out from memory while changes are not heard of."""
     lease: float = 10.0
@@ -63,6 +65,10 @@ def read_address(url: str) -> Address:
                     f"store: {plain!r}: a schema is named with a-z, 0-9 and _, and no more than 51."
                 )
             ours[name] = value
+        elif name == "connections":
+            if not value.isdecimal() or not 0 < int(value) <= 1000:
+                raise SettingsError(f"store: {plain!r}: connections={value} is no number from 1 to 1000.")
+            ours[name] = int(value)
         elif name in _OURS:
             ours[name] = read_seconds(name, value, plain)
         elif name not in _THEIRS:

@@ -23,7 +23,7 @@ from askonce.storage.postgres_address import Address
 from askonce.storage.postgres_schema import STEPS
 
 PATIENCE = 10.0  # seconds, for what no call waits for
-_MOST = 64  # connections at once
+_PIECES = 40  # after so many times the patience an answer that still comes, bit by bit, is given up
 _LOOK = 0.001  # seconds between looks for one that is idle
 _LOCK = 0x61736B6F6E6365  # under which steps are made
 _FLOAT, _INT, _HALF = struct.Struct(">d"), struct.Struct(">q"), struct.Struct(">i")
@@ -37,6 +37,8 @@ _READERS: dict[int, Callable[[bytes], Any]] = {
     2278: lambda data: None,  # void
 }
 _parents: list[Any] = []  # connections that a forked child must neither use nor close
+
+_SHAPE = "postgresql://user:password@host/database."
 
 Value = bytes | int | float | None
 Row = tuple[Any, ...]
@@ -97,12 +99,16 @@ class Link:
         return found
 
     def _next(self, until: float) -> Any:
+        """Return what comes next; of a large answer each piece is waited for as long as a small one."""
         pg = self.pg
+        asked_at = time.monotonic()
+        patience, end = until - asked_at, asked_at + _PIECES * (until - asked_at)
         while pg.is_busy():
             left = until - time.monotonic()
             if left <= 0 or not self._poll.poll(1000 * left):
                 raise TimeoutError("no answer in time")
             pg.consume_input()
+            until = min(time.monotonic() + patience, end)
         return pg.get_result()
 
     def _send_all(self, until: float) -> None:
@@ -131,6 +137,7 @@ class _Refused(Exception):
     def __init__(self, result: Any) -> None:
         message = b"the connection is lost" if result is None else result.error_message
         super().__init__(" ".join(message.decode(errors="replace").split()) or "the connection is lost")
+        self.state = "" if result is None else (result.error_field(ord("C")) or b"").decode()
         self.keeps_connection = result is not None and result.error_field(ord("S")) == b"ERROR"
 
 
@@ -158,7 +165,7 @@ class Server:
         """Begin without connections, in a forked child too: those there are stay the parent's."""
         _parents.extend(self._idle)
         self._idle.clear()
-        self._places = threading.BoundedSemaphore(_MOST)
+        self._places = threading.BoundedSemaphore(self.address.connections)
         self._making = threading.Lock()
 
     def ask(self, sql: str, *values: Value) -> list[Row]:
@@ -206,7 +213,9 @@ class Server:
                     self._places.release()
                     raise
             if time.monotonic() >= until:
-                raise TimeoutError(f"all {_MOST} connections are in use")
+                raise TimeoutError(
+                    f"all {self.address.connections} connections are in use; ?connections= allows more"
+                )
             time.sleep(_LOOK)
 
     def _drop(self, link: Link) -> None:
@@ -288,16 +297,39 @@ class Server:
         secret = self.address.connection.get("password")
         if secret:
             told = told.replace(secret, "***")
-        return StorageError(
-            f"{self.address.url} does not do what was asked ({told}). Is the server there, and may this user make "
-            "and use the schema?"
-        )
+        return StorageError(f"the store at {self.address.url} {_cure(error, told)}")
 
     def close(self) -> None:
         """Close the connections that are idle; using it again opens it again."""
         with suppress(IndexError):
             while True:
                 self._drop(self._idle.pop())
+
+
+def _cure(error: object, told: str) -> str:
+    """Say what PostgreSQL did not do, and what to do; a failed connection has no code, only a text."""
+    state, said = getattr(error, "state", None) or getattr(error, "sqlstate", None) or "", f"({told})"
+
+    def says(*parts: str) -> bool:
+        return not state and any(part in told for part in parts)
+
+    if isinstance(error, TimeoutError) or state in ("57014", "55P03"):
+        return f"does not answer in time {said}. Check it and the network; ?timeout= sets the time."
+    if state == "42501":
+        return f"does not allow that {said}. Give its user the right to make and use the schema."
+    if state == "25006":
+        return f"is a standby, which keeps nothing {said}. Name its primary."
+    if state == "53100":
+        return f"is full {said}. Make room on its disk."
+    if state == "53300" or says("too many clients", "connection slots", "too many connections"):
+        return f"has no connection left {said}. Raise max_connections, or lower ?connections=."
+    if state[:2] == "28" or says("authentication", "pg_hba.conf", "no password supplied"):
+        return f"lets nobody in with this name and password {said}. Put them in its URL: {_SHAPE}"
+    if state == "3D000" or says("does not exist"):
+        return f"does not have what its URL names {said}. Make it, or name another: {_SHAPE}"
+    if state[:2] in ("", "08", "57"):
+        return f"cannot be reached {said}. Start it, or name another with store= or ASKONCE_STORE."
+    return f"could not do what it was asked {said}. Look into its log."
 
 
 def _close_all(idle: deque[Link]) -> None:
