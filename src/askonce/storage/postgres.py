@@ -33,9 +33,10 @@ _FLUSH_SECONDS = 5.0
 _END = 1 << 62
 _LARGEST = 1 << 29  # bytes; the server takes no value of a gigabyte
 
-_TAKE = "SELECT id, seed, slot, recorded, ttl, digest, coding, data FROM {s}.takes WHERE key = $1::bytea"
-_TAKES = f"{_TAKE} ORDER BY id"
-_NAMED = f"{_TAKE} AND name = $2::bytea"
+_TAKE = "SELECT id, seed, slot, recorded, ttl, digest, coding, data"
+_TAKES = f"{_TAKE} FROM {{s}}.takes WHERE key = $1::bytea ORDER BY id"
+_NAMED = f"{_TAKE} FROM {{s}}.takes WHERE key = $1::bytea AND name = $2::bytea"
+_TAKES_OF_ALL = f"{_TAKE}, key FROM {{s}}.takes WHERE key = ANY($1::text::bytea[]) ORDER BY id"
 _ADD = (
     "SELECT {s}.add_1($1::bytea, $2::bytea, $3::bytea, $4::bigint, $5::float8, $6::float8, $7::bigint, $8::bigint,"
     " $9::bigint, $10::bigint, $11::bigint, $12::bigint, $13::bytea, $14::bigint, $15::bytea, $16::bigint,"
@@ -294,8 +295,11 @@ class PostgresStorage:
         )
         while rows := self._server.do(sql, *values, *rest):
             values = [rows[-1][9]]
-            for row in [(row, self._server.do(_TAKES, row[0])) for row in rows]:
-                entry = self._read_entry(*row)
+            takes: dict[Key, list[Sequence[Any]]] = {row[0]: [] for row in rows}
+            for *take, key in self._server.do(_TAKES_OF_ALL, _keys(takes)):
+                takes[key].append(take)
+            for row in rows:
+                entry = self._read_entry(row, takes[row[0]])
                 if entry is not None and where.matches(entry):
                     yield entry
 
@@ -339,6 +343,10 @@ def _tags(tags: Sequence[str]) -> bytes:
 
 def _array(kinds: Sequence[_Kind]) -> bytes:
     return b"{%b}" % b",".join(b"%d" % kind.row for kind in kinds)
+
+
+def _keys(keys: Iterable[Key]) -> bytes:
+    return b"{%b}" % b",".join(b'"\\\\x%b"' % key.hex().encode() for key in keys)
 
 
 def _four(usage: Usage) -> tuple[int, int, int, int]:
