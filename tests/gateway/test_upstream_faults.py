@@ -74,78 +74,82 @@ def counts(gateway: Running) -> int:
     return entries
 
 
-@pytest.mark.parametrize("name", BROKEN)
-def test_broken(gateway: Running, provider: LocalProvider, name: str) -> None:
-    """What breaks off is broken for the client too, as far as it came, and is not kept."""
-    gateway.get("/v1/models")
-    provider.fail_next(Fault.RAW(BROKEN[name]), CHAT)
+def ask(gateway: Running, name: str) -> tuple[httpx.Response, bytes, bool]:
+    """Return an answer, as much of its body as came, and whether that was all."""
     headers = {"authorization": f"Bearer {KEY}"}
     got = b""
-    with (
-        pytest.raises(httpx.RemoteProtocolError),
-        httpx.stream(
-            "POST", gateway.url + CHAT, json=chat(), headers=headers, trust_env=False, timeout=20
-        ) as answer,
-    ):
-        assert 200 == answer.status_code
-        for part in answer.iter_raw():
-            got += part
-    assert got in BROKEN[name].replace(b"\r\n", b"") or got in BROKEN[name]
-    assert 0 == counts(gateway)
-    assert ["miss", "hit"] == [gateway.post(chat()).headers["x-askonce-cache"] for _ in range(2)]
+    with httpx.stream(
+        "POST", gateway.url + CHAT, json=chat(name), headers=headers, trust_env=False, timeout=20
+    ) as answer:
+        try:
+            for part in answer.iter_raw():
+                got += part
+        except httpx.RemoteProtocolError:
+            return answer, got, False
+    return answer, got, True
 
 
-@pytest.mark.parametrize("name", UNFINISHED)
-def test_unfinished(gateway: Running, provider: LocalProvider, name: str) -> None:
+def test_broken(gateway: Running, provider: LocalProvider) -> None:
+    """What breaks off is broken for the client too, as far as it came, and is not kept."""
+    gateway.get("/v1/models")
+    for number, (name, raw) in enumerate(BROKEN.items()):
+        provider.fail_next(Fault.RAW(raw), CHAT)
+        answer, got, is_whole = ask(gateway, name)
+        assert (200, False) == (answer.status_code, is_whole), name
+        assert got in raw or got in raw.replace(b"\r\n", b""), name
+        assert number == counts(gateway), name
+        assert ["miss", "hit"] == [gateway.post(chat(name)).headers["x-askonce-cache"] for _ in range(2)], name
+
+
+def test_unfinished(gateway: Running, provider: LocalProvider) -> None:
     """What is no whole answer goes to the client byte for byte, and is not kept."""
     gateway.get("/v1/models")
-    provider.fail_next(Fault.RAW(UNFINISHED[name]), CHAT)
-    headers = {"authorization": f"Bearer {KEY}"}
-    with httpx.stream("POST", gateway.url + CHAT, json=chat(), headers=headers, trust_env=False) as answer:
-        assert (200, "miss") == (answer.status_code, answer.headers["x-askonce-cache"])
-        assert b"".join(answer.iter_raw()) in UNFINISHED[name].replace(b"\r\n", b"")
+    for name, raw in UNFINISHED.items():
+        provider.fail_next(Fault.RAW(raw), CHAT)
+        answer, got, is_whole = ask(gateway, name)
+        assert (200, "miss", True) == (answer.status_code, answer.headers["x-askonce-cache"], is_whole), name
+        assert got in raw.replace(b"\r\n", b""), name
     assert 0 == counts(gateway)
 
 
-@pytest.mark.parametrize("name", NO_HTTP)
-def test_no_http(gateway: Running, provider: LocalProvider, name: str) -> None:
+def test_no_http(gateway: Running, provider: LocalProvider) -> None:
     """What is no answer in HTTP is 502 with a sentence, in the provider's shape."""
     gateway.get("/v1/models")
-    provider.fail_next(Fault.RAW(NO_HTTP[name]), CHAT)
-    answer = gateway.post(chat())
-    assert 502 == answer.status_code, answer.text
-    assert "could not be asked" in answer.json()["error"]["message"]
-    assert 1000 > len(answer.text)
+    for name, raw in NO_HTTP.items():
+        provider.fail_next(Fault.RAW(raw), CHAT)
+        answer = gateway.post(chat(name))
+        assert 502 == answer.status_code, name
+        assert "could not be asked" in answer.json()["error"]["message"]
+        assert 1000 > len(answer.text)
     assert 0 == counts(gateway)
 
 
-@pytest.mark.parametrize("path", [CHAT, "/v1/models"])
-@pytest.mark.parametrize(
-    ("said", "status"),
-    [
-        (head("102 P", content_type=None) + head("103 E", link="</x>") + head(content_length=2), 200),
-        (head("204 No Content", content_type=None), 204),
-        (head("205 Reset Content", content_length=0), 205),
-        (head("304 Not Modified", content_type=None, etag='"x"'), 304),
-        (head("304 Not Modified", content_length=1234), 304),
-        (head("302 Found", location="http://evil.example/", content_length=2), 302),
-        (head("599 What", content_length=2), 599),
-        (head(content_length=2, a="x" * 30_000), 200),
-        (head(content_length=2, connection="close, x-secret", x_secret="1", keep_alive="timeout=5"), 200),
-    ],
-    ids=["1xx", "204", "205", "304", "304 with a length", "302", "599", "large head", "hop by hop"],
-)  # fmt: skip
-def test_odd_statuses(gateway: Running, provider: LocalProvider, path: str, said: bytes, status: int) -> None:
+ODD = (
+    (head("102 P", content_type=None) + head("103 E", link="</x>") + head(content_length=2), 200),
+    (head("204 No Content", content_type=None), 204),
+    (head("205 Reset Content", content_length=0), 205),
+    (head("304 Not Modified", content_type=None, etag='"x"'), 304),
+    (head("304 Not Modified", content_length=1234), 304),
+    (head("302 Found", location="http://evil.example/", content_length=2), 302),
+    (head("599 What", content_length=2), 599),
+    (head(content_length=2, a="x" * 30_000), 200),
+    (head(content_length=2, connection="close, x-secret", x_secret="1", keep_alive="timeout=5"), 200),
+)
+
+
+def test_odd_statuses(gateway: Running, provider: LocalProvider) -> None:
     """Statuses pass as they are, redirects unfollowed; what is about the connection stays with it."""
     gateway.get("/v1/models")
-    body = b"{}" if b"length: 2\r" in said else b""
-    provider.fail_next(Fault.RAW(said + body), path)
-    answer = gateway.post(chat(), path)
-    assert (status, body) == (answer.status_code, answer.content)
-    assert {"x-secret", "keep-alive", "link"}.isdisjoint(answer.headers)
-    assert 200 == gateway.post(chat("after"), CHAT).status_code
-    if status != 200:
-        assert 1 == counts(gateway)
+    for path in (CHAT, "/v1/models"):
+        for said, status in ODD:
+            body = b"{}" if b"length: 2\r" in said else b""
+            provider.fail_next(Fault.RAW(said + body), path)
+            before = counts(gateway)
+            answer = gateway.post(chat(str(status)), path)
+            assert (status, body) == (answer.status_code, answer.content)
+            assert {"x-secret", "keep-alive", "link"}.isdisjoint(answer.headers)
+            assert status == 200 or before == counts(gateway)
+            assert 200 == gateway.get("/v1/models").status_code
 
 
 def test_head(gateway: Running, provider: LocalProvider) -> None:
