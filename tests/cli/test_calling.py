@@ -87,6 +87,13 @@ def test_what_they_come_to(run: Run, store: Path) -> None:
     assert len(points) + 1 == len(run("calls", "--series", "--store", store).stdout.splitlines())
 
 
+@pytest.mark.parametrize("how", ["--summary", "--series"])
+def test_sums_are_of_all(run: Run, store: Path, how: str) -> None:
+    """A filter that sums know nothing of is refused, not passed over."""
+    result = run("calls", how, "--customer", "ada", "--store", store)
+    assert (2, True) == (result.exit_code, "there is no --customer" in result.stderr)
+
+
 def test_no_journal(run: Run, tmp_path: Path) -> None:
     """Where there is no journal, one line says what makes one."""
     result = run("calls", "--store", tmp_path / "cache.db")

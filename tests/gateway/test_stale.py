@@ -85,6 +85,10 @@ def test_in_place_of_an_error(gateway: Running, provider: LocalProvider, later: 
     provider.start()
     gateway.app.proxy.stale._failed.clear()
     assert first.text != gateway.post(BODY, **SPARE).text
+    gateway.settle()
+    lines = gateway.app.journal.lines()
+    assert ["error"] * 4 + ["hit"] * 4 + ["miss"] * 2 == sorted(line.outcome for line in lines)
+    assert {0, 429, 500, 503} == {line.status for line in lines if line.outcome == "error"}
 
 
 def test_a_provider_that_failed_is_left_alone(

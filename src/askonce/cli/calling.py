@@ -20,6 +20,7 @@ _COLUMNS = (
 )  # fmt: skip
 _OUTCOMES = ("hit", "shared", "miss", "bypass", "refused", "error")
 _LOOK_SECONDS = 0.5
+_PAGE = 1000
 
 
 @click.command()
@@ -57,6 +58,12 @@ def calls(
     from askonce.gateway.journal import CallFilter, Journal
     from askonce.gateway.settings import read_gateway_settings
 
+    allowed = {"since", "until"} if series else {"since"}
+    ignored = [name for name, value in filters.items() if value is not None and name not in allowed]
+    if (summary or series) and ignored:
+        raise click.UsageError(
+            f"Sums are kept of all calls: with --summary or --series there is no --{ignored[0]}."
+        )
     path = read_gateway_settings(store=store).journal
     if path is None or not path.exists():
         raise click.ClickException(f"There is no journal at {path}. `askonce serve` makes one beside its store.")
@@ -81,7 +88,11 @@ def calls(
 
 def _new(journal: Any, where: Any, last: int) -> Iterator[dict[str, Any]]:
     while True:
-        for line in reversed(journal.lines(where, after=last, limit=1000)):
+        fresh, before = [], None
+        while page := journal.lines(where, after=last, before=before, limit=_PAGE):
+            fresh += page
+            before = page[-1].id
+        for line in reversed(fresh):
             last = line.id
             yield line._asdict()
         time.sleep(_LOOK_SECONDS)

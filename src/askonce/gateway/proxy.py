@@ -66,7 +66,7 @@ class Proxy:
         self.accepted = Accepted()
         self.in_flight = 0
         self.stale = Stale(cache, note)
-        self._note = note
+        self.note = note
         self._client: Client | None = None
 
     @property
@@ -89,7 +89,7 @@ class Proxy:
             await Exchange(self, call, scope, receive, send).run(target)
         finally:
             call.ended()
-            self._note(call)
+            self.note(call)
             self.in_flight -= 1
 
 
@@ -289,6 +289,15 @@ class Exchange:
         noted, key = self.call, call.question.key.hex()
         noted.outcome, noted.take = "hit", old.take
         failed = status is not None or bool(why)
+        if failed:  # the provider's failure is a call of its own, or an outage would look like good fortune
+            trouble = noted.anew()
+            trouble.outcome, trouble.status, trouble.why = (
+                "error",
+                status or 0,
+                why or f"the provider said {status}",
+            )
+            trouble.ended()
+            self.proxy.note(trouble)
         noted.why = "past its time to live" + (f"; the provider failed: {status or why}" if failed else "")
         answer = self.cache.replay(call, old.take)
         now = time.time()
