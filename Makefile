@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo demo-gateway test sdks check format bench survival docs clean
+.PHONY: help demo demo-gateway test sdks check format bench conformance survival docs clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,6 +34,9 @@ bench: .venv/test .venv/bench .envs/openai3/made .envs/openai2/made .envs/origin
 	$(PIP) --python .envs/openai2/bin/python install --group rivals2
 	$(PIP) --python .envs/openai3/bin/python install --group rivals3
 	$(BIN)/python -m benchmarks
+
+conformance: .venv/test ## Call every method of the SDKs, and write docs/reference/conformance.md
+	$(BIN)/python -m tests.conformance
 
 survival: .venv/test ## Live through the worst days in full, and write docs/explanation/survival.md
 	$(BIN)/python -m tests.survival
