@@ -14,7 +14,7 @@ from threading import Event, Thread
 import httpx2
 
 import askonce
-from tests.servers import RedisServer, started_redis
+from tests.servers import PostgresServer, RedisServer, started_postgres, started_redis
 from tests.survival.gateways import Gateway, serving
 from tests.survival.looking import lost, seconds_until_kept
 from tests.survival.oracle import Oracle
@@ -28,6 +28,11 @@ _PAUSE = 2.5  # seconds between two kills: longer than an ill store is left alon
 
 def lacks_redis() -> str | None:
     return None if shutil.which("redis-server") else "redis-server"
+
+
+def lacks_postgres() -> str | None:
+    found = shutil.which("initdb") or any(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return None if found else "PostgreSQL"
 
 
 def record(store: str, url: str, until: Callable[[], bool]) -> tuple[Toll, list[int]]:
@@ -70,8 +75,27 @@ def meanwhile(work: Callable[[], None]) -> Iterator[Event]:
 
 def kill(_: Path, kills: int) -> Toll:
     """Kill a Redis that writes what it is told to a file, and start it again, while a program records into it."""
+    with started_redis(*_DURABLE) as server:
+        return _kill(server, kills)
+
+
+def kill_postgres(_: Path, kills: int) -> Toll:
+    """Do the same to a PostgreSQL."""
+    with started_postgres(is_durable=True) as server:
+        lay_out(server)
+        return _kill(server, kills)
+
+
+def lay_out(server: PostgresServer) -> None:
+    """Have the tables made, for which no call waits."""
+    storage = askonce.open_storage(server.url())
+    storage.totals()
+    storage.close()
+
+
+def _kill(server: RedisServer | PostgresServer, kills: int) -> Toll:
     chance = random.Random(23)
-    with Oracle() as oracle, started_redis(*_DURABLE) as server:
+    with Oracle() as oracle:
         store = server.url(timeout=0.05, nearby=0.01)
 
         def work() -> None:
@@ -91,9 +115,21 @@ def kill(_: Path, kills: int) -> Toll:
 
 def cut(_: Path, rounds: int) -> Toll:
     """Slow down, silence and sever the wire to a Redis, by turns, while a program records into it."""
+    with started_redis() as server:
+        return _cut(server, rounds)
+
+
+def cut_postgres(_: Path, rounds: int) -> Toll:
+    """Do the same to the wire to a PostgreSQL."""
+    with started_postgres() as server:
+        lay_out(server)
+        return _cut(server, rounds)
+
+
+def _cut(server: RedisServer | PostgresServer, rounds: int) -> Toll:
     chance = random.Random(29)
-    with Oracle() as oracle, started_redis() as server, Wire(server.port) as wire:
-        store = f"redis://127.0.0.1:{wire.port}/0?timeout=0.05&nearby=0.01"
+    with Oracle() as oracle, Wire(server.port) as wire:
+        store = server.url(timeout=0.05, nearby=0.01).replace(f":{server.port}/", f":{wire.port}/")
 
         def work() -> None:
             for number in range(rounds):
@@ -167,6 +203,24 @@ SCENARIOS = [
         3,
         60,
         lacks_redis,
+    ),
+    Scenario(
+        "PostgreSQL killed",
+        "Calls go on; what the store said it has kept it has; it is used again by itself",
+        "`kill -9` of a PostgreSQL and all its processes, and a new start, while a program records",
+        kill_postgres,
+        2,
+        40,
+        lacks_postgres,
+    ),
+    Scenario(
+        "link to PostgreSQL slow, silent, severed",
+        "Calls go on; what the store said it has kept it has; it is used again by itself",
+        "a wire that takes 0.2 s a piece, then none, then is reset, by turns, while a program records",
+        cut_postgres,
+        3,
+        60,
+        lacks_postgres,
     ),
     Scenario(
         "two gateways on one Redis, each killed",
