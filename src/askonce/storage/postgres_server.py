@@ -23,7 +23,7 @@ from askonce.storage.postgres_address import Address
 from askonce.storage.postgres_schema import STEPS
 
 PATIENCE = 10.0  # seconds, for what no call waits for
-_SHARE = 0.9  # of the time that a call may be kept waiting: giving up takes some, too
+_SHARE = 0.5  # of the time that a call may be kept waiting, as long as it may begin to ask something
 _PIECES = 40  # after so many times the patience an answer that still comes, bit by bit, is given up
 _LOOK = 0.001  # seconds between looks for one that is idle
 _LOCK = 0x61736B6F6E6365  # under which steps are made
