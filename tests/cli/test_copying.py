@@ -14,6 +14,7 @@ from askonce.cli import main
 from askonce.storage import open_storage
 from askonce.storage.jsonl import JSONLStorage
 from tests.cli.conftest import Run
+from tests.servers import Link
 
 
 def test_copy(run: Run, recorded: Path, tmp_path: Path) -> None:
@@ -24,6 +25,20 @@ def test_copy(run: Run, recorded: Path, tmp_path: Path) -> None:
     assert f"Copied 4 answers to {target}.\nVerified 4 answers.\n" == first.stdout
     again = run("copy", recorded, target)
     assert f"Copied 0 answers to {target} (4 already there).\nVerified 4 answers.\n" == again.stdout
+
+
+@pytest.mark.parametrize("kind", ["redis", "postgres"])
+def test_far_away(run: Run, recorded: Path, tmp_path: Path, request: pytest.FixtureRequest, kind: str) -> None:
+    """A server that is too slow for calls is not for a copy, which begins its tables where there are none."""
+    server = request.getfixturevalue(f"{kind}_server")
+    link = Link(server.port)
+    link.delay = 0.06
+    place = "?schema=far" if kind == "postgres" else "?prefix=far:"
+    far = server.url().partition("?")[0].replace(f":{server.port}/", f":{link.port}/") + place
+    assert f"Copied 4 answers to {far}.\nVerified 4 answers.\n" == run("copy", recorded, far).stdout
+    back = tmp_path / "back.db"
+    assert f"Copied 4 answers to {back}.\nVerified 4 answers.\n" == run("copy", far, back).stdout
+    link.close()
 
 
 def test_json(run: Run, recorded: Path, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what has failed not be tried again while the test lasts, and what is written fail soon."""
     monkeypatch.setattr(guard, "_FIRST_PAUSE", 3600.0)
     monkeypatch.setattr(guard, "_LONGEST_PAUSE_FAR", 3600.0)
-    monkeypatch.setattr("askonce.storage.redis_server._PATIENCE", 0.2)
+    monkeypatch.setattr("askonce.storage.redis_server.PATIENCE", 0.2)
 
 
 def heard(said: list[warnings.WarningMessage]) -> list[str]:

@@ -12,14 +12,14 @@ from askonce.errors import StorageError
 from askonce.exchange import Fate, OnConflict
 from askonce.exchange.copying import copy, refuse_missing
 from askonce.storage import Filter, Storage, open_storage
-from tests.servers import RedisServer
+from tests.servers import PostgresServer, RedisServer
 from tests.storage.conftest import ask, take
 
 _names = itertools.count()
-KINDS = ["memory", "sqlite", "jsonl", "redis"]
+KINDS = ["memory", "sqlite", "jsonl", "redis", "postgres"]
 
 
-def make(kind: str, folder: Path, redis: RedisServer) -> Storage:
+def make(kind: str, folder: Path, redis: RedisServer, postgres: PostgresServer) -> Storage:
     name = f"copying-{next(_names)}"
     return open_storage(
         {
@@ -27,6 +27,7 @@ def make(kind: str, folder: Path, redis: RedisServer) -> Storage:
             "sqlite": str(folder / f"{name}.db"),
             "jsonl": str(folder / f"{name}.jsonl"),
             "redis": redis.url(prefix=f"{name}:"),
+            "postgres": postgres.url(schema=name.replace("-", "_")),
         }[kind]
     )
 
@@ -40,9 +41,11 @@ def fill(storage: Storage) -> None:
 
 
 @pytest.mark.parametrize(("one", "other"), [(a, b) for a in KINDS for b in KINDS])
-def test_between(one: str, other: str, tmp_path: Path, redis_server: RedisServer) -> None:
+def test_between(
+    one: str, other: str, tmp_path: Path, redis_server: RedisServer, postgres_server: PostgresServer
+) -> None:
     """Between any two kinds entries, takes, and hits arrive as they were; a second time nothing is copied."""
-    source, target = make(one, tmp_path, redis_server), make(other, tmp_path, redis_server)
+    source, target = (make(kind, tmp_path, redis_server, postgres_server) for kind in (one, other))
     fill(source)
     copied = copy(source, target)
     assert (9, {Fate.IMPORTED: 10}, 5, 10, []) == (

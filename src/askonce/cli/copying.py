@@ -17,7 +17,7 @@ from askonce.cli.options import filter_options, json_option
 from askonce.errors import SettingsError
 from askonce.exchange import Fate, OnConflict
 from askonce.exchange.copying import Copied
-from askonce.storage import Filter, Storage, open_storage
+from askonce.storage import Filter, Storage, open_patiently
 
 _STOPPED = 130  # as shells have it of what Ctrl-C ended
 
@@ -71,7 +71,7 @@ def copy(*, source: str, target: str, where: Filter, on_conflict: str, as_json: 
 @contextmanager
 def _open(name: str, url: str) -> Iterator[Storage]:
     try:
-        storage = open_storage(url)
+        storage = open_patiently(url)
     except SettingsError as error:
         raise click.ClickException(f"{name}: {error}") from error
     if storage.url.startswith("memory:"):

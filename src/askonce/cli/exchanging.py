@@ -20,7 +20,7 @@ from askonce.cli.options import filter_options, json_option, opened, store_optio
 from askonce.errors import AskonceError
 from askonce.exchange import Fate, Format, Intake, OnConflict, Source, open_source, take_in
 from askonce.settings import Settings, default_store, read_settings
-from askonce.storage import Filter, Storage, open_storage
+from askonce.storage import Filter, Storage, open_patiently
 
 _COLUMNS = (
     ("IMPORTED", Fate.IMPORTED),
@@ -88,7 +88,7 @@ def import_(
 
 
 def _target(store: str | None) -> Storage:
-    storage = open_storage(store or default_store())
+    storage = open_patiently(store or default_store())
     if storage.url.startswith("memory:"):
         raise click.ClickException(f"{storage.url} would be gone at once. Name a file with --into.")
     return storage
@@ -259,7 +259,7 @@ def export(*, file: Path | None, store: str | None, where: Filter, shape: str | 
         note = follow(f"Exporting to {path.name}")
         count = 0
         if wanted is Shape.STORE:
-            target = open_storage(path)
+            target = open_patiently(path)
             source = Source(Path(storage.url), Format.STORE, partial(findings_in, storage, where), False)
             try:
                 count = take_in(source, target, on_conflict=OnConflict.REPLACE, note=note).count(*Fate)

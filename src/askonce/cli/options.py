@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from askonce._core.controls import parse_duration
-from askonce.storage import Filter, Storage, open_storage
+from askonce.storage import Filter, Storage, open_patiently
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _HEX = re.compile(r"[0-9a-f]{1,64}")
@@ -106,7 +106,7 @@ def opened(store: str | None) -> Iterator[Storage]:
     """Open the store that `--store` names, or the project's; say so where nothing is recorded yet."""
     from askonce.settings import default_store
 
-    storage = open_storage(store or default_store())
+    storage = open_patiently(store or default_store())
     path = getattr(storage, "path", None)
     if storage.url.startswith("memory:"):
         raise click.ClickException(f"{storage.url} lives in the process that records. Name a file with --store.")

@@ -8,11 +8,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from askonce.errors import SettingsError
-from askonce.storage.protocol import Filter, Marks, Remote, Storage, Totals
+from askonce.storage.protocol import Filter, Marks, Patient, Remote, Storage, Totals
 
 __all__ = ["Filter", "Marks", "Remote", "Storage", "Totals", "open_storage"]
 
 _REDIS = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
+
+
+def open_patiently(url: str | Path) -> Storage:
+    """Open a storage for what serves no call, so that there is time where it is far away."""
+    storage = open_storage(url)
+    if isinstance(storage, Patient):
+        storage.be_patient()
+    return storage
 
 
 def open_storage(url: str | Path, *, max_size: int | None = None, memory: int = 32 << 20) -> Storage:

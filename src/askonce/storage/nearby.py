@@ -14,10 +14,10 @@ from typing import Protocol, runtime_checkable
 from askonce._core.entry import Entry, Key, Question, Take
 from askonce.forks import renew_in_children
 from askonce.storage.lru import LRU
-from askonce.storage.protocol import Claims, Filter, ModelTotals, Remote, Storage, Totals
+from askonce.storage.protocol import Claims, Filter, ModelTotals, Patient, Remote, Storage, Totals
 
 
-class Shared(Storage, Claims, Remote, Protocol):
+class Shared(Storage, Claims, Remote, Patient, Protocol):
     """What a storage on another machine is."""
 
 
@@ -47,6 +47,10 @@ class Nearby:
         self._near = LRU(self._near.limit)
         self._expected: dict[Key, list[tuple[Take, bool]]] = {}
         self._lock = threading.RLock()  # the garbage collector may end a call in here, and keep its answer
+
+    def be_patient(self) -> None:
+        """Wait long for the storage: what is done with it serves no call."""
+        self.storage.be_patient()
 
     @property
     def is_far(self) -> bool:

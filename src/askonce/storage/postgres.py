@@ -23,7 +23,7 @@ from askonce.storage.postgres_address import read_address
 from askonce.storage.postgres_changes import Changes
 from askonce.storage.postgres_leases import PostgresKeeper
 from askonce.storage.postgres_schema import COUNTS, EVER
-from askonce.storage.postgres_server import Server, Value
+from askonce.storage.postgres_server import PATIENCE, Server, Value
 from askonce.storage.protocol import Filter, ModelTotals, Totals
 
 _PAGE = 64
@@ -90,6 +90,10 @@ class PostgresStorage:
         self._hits: dict[Key, _Hits] = {}
         self._hits_lock = threading.Lock()
         self._flushed = time.monotonic()
+
+    def be_patient(self) -> None:
+        """Wait long for what a call would wait for briefly."""
+        self._server.address = self.address = self.address._replace(timeout=2 * PATIENCE)
 
     # --- Looking up ---------------------------------------------------------------------------------------
 

@@ -191,6 +191,15 @@ class Far(Protocol):
 
 
 @runtime_checkable
+class Patient(Protocol):
+    """What a storage can do besides that calls wait for only briefly."""
+
+    def be_patient(self) -> None:
+        """Wait long: what is done from now on serves no call."""
+        ...
+
+
+@runtime_checkable
 class Texts(Protocol):
     """What a storage says that people read: whether answers are to come without a content coding."""
 

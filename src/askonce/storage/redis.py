@@ -28,7 +28,7 @@ from askonce.storage.redis_address import read_address
 from askonce.storage.redis_changes import Changes
 from askonce.storage.redis_leases import RedisKeeper
 from askonce.storage.redis_script import COUNTS, HEADER, SAVED, SCRIPT
-from askonce.storage.redis_server import Script, Server
+from askonce.storage.redis_server import PATIENCE, Script, Server
 
 _PART = 1 << 20  # bytes of an answer in one value; of a larger one the rest is in others
 _PARTS_SECONDS = 3600  # for which parts are there before the take that they are of
@@ -77,6 +77,10 @@ class RedisStorage:
         self._hits: dict[Key, _Hits] = {}
         self._hits_lock = threading.Lock()
         self._flushed = time.monotonic()
+
+    def be_patient(self) -> None:
+        """Wait long for what a call would wait for briefly."""
+        self._server.address = self.address = self.address._replace(timeout=2 * PATIENCE)
 
     # --- Looking up ---------------------------------------------------------------------------------------
 

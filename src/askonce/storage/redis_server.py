@@ -17,7 +17,7 @@ from askonce.errors import SettingsError, StorageError
 from askonce.forks import renew_in_children
 from askonce.storage.redis_address import Address
 
-_PATIENCE = 5.0  # seconds, for what no call waits for
+PATIENCE = 5.0  # seconds, for what no call waits for
 _HURRY = 1.0  # the same, when all is being closed
 _MOST = 64  # connections that calls use at once
 
@@ -33,7 +33,7 @@ class Server:
         self.address = address
         self.redis: Any = _redis_py(address)
         self._shas: dict[str, str] = {}
-        self._patience = _PATIENCE
+        self._patience = PATIENCE
         self._is_numeric = all(map(_is_numeric, address.hosts))
         self.renew()
         renew_in_children(self)
@@ -235,7 +235,7 @@ class Server:
         options = {
             "socket_timeout": patience,
             "socket_connect_timeout": patience,
-            "retry": Retry(NoBackoff(), int(patience == _PATIENCE)),
+            "retry": Retry(NoBackoff(), int(patience == PATIENCE)),
             "protocol": 2,
             **address.connection,
         }
@@ -257,7 +257,7 @@ class Server:
         from redis.backoff import NoBackoff
         from redis.retry import Retry
 
-        pool = self._client(_PATIENCE).connection_pool
+        pool = self._client(PATIENCE).connection_pool
         options = pool.connection_kwargs | {
             "protocol": 3,
             "socket_timeout": patience,
@@ -275,7 +275,7 @@ class Server:
         try:
             yield
         finally:
-            self._patience = _PATIENCE
+            self._patience = PATIENCE
             self._close()
 
     def _close(self) -> None:
