@@ -200,7 +200,6 @@ class PostgresServer:
     """A PostgreSQL on a port of this machine, run by an ordinary user; durable only if it is to be."""
 
     def __init__(self, folder: Path, *, is_durable: bool = False) -> None:
-        self.port = free_port()
         self._programs = _postgres_programs()
         self._as_user: list[str] = []
         if hasattr(os, "geteuid") and os.geteuid() == 0:  # whom it refuses
@@ -222,25 +221,35 @@ class PostgresServer:
         settings = {"fsync": "on" if is_durable else "off", "max_connections": 200, "shared_buffers": "32MB"}
         self._command = [
             *(*self._as_user, str(self._programs / "postgres"), "-D", str(self._data), "-k", str(folder)),
-            *("-h", "127.0.0.1", "-p", str(self.port)),
+            *("-h", "127.0.0.1"),
             *[part for name, value in settings.items() for part in ("-c", f"{name}={value}")],
         ]
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-        self.start()
+        for _ in range(5):  # another may take the port before it does
+            self.port = free_port()
+            if self.start():
+                return
+        raise AssertionError("PostgreSQL does not start")
 
-    def start(self) -> None:
-        """Start it, with what it holds, and wait until it answers."""
+    def start(self) -> bool:
+        """Start it, with what it holds, and wait until it answers; tell whether it does."""
         (self._data / "postmaster.pid").unlink(missing_ok=True)
         self._process = subprocess.Popen(
-            self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self._folder
+            [*self._command, "-p", str(self.port)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self._folder,
         )
         deadline = time.monotonic() + 20
-        probe = [self._programs / "pg_isready", "-h", "127.0.0.1", "-p", str(self.port)]
+        # By its socket: whose port it is, nobody could say.
+        probe = [self._programs / "pg_isready", "-h", str(self._folder), "-p", str(self.port)]
         while subprocess.run(probe, capture_output=True, check=False).returncode:
-            assert self._process.poll() is None, "PostgreSQL does not start"
+            if self._process.poll() is not None:
+                return False
             assert time.monotonic() < deadline, "PostgreSQL does not answer"
             time.sleep(0.02)
+        return True
 
     def url(self, *, password: str = "", **query: object) -> str:
         """Return the URL under which it is a store; calls wait for it as long as a busy machine may need."""

@@ -178,6 +178,21 @@ def test_old_beside_new(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> No
     assert 4 == old.totals().entries == new.totals().entries == older.totals().entries
 
 
+def test_somebody_drops_it(machine: Machine) -> None:
+    """A store that somebody drops is begun anew."""
+    storage = machine()
+    for number in range(2):
+        assert storage.add(ask(number), take())
+        assert (take(),) == storage.takes(ask(number).key)
+        with psycopg.connect(**storage.address.connection, autocommit=True) as bare:
+            bare.execute(f"DROP SCHEMA {storage.address.schema} CASCADE")
+    with pytest.raises(StorageError, match="does not exist"):
+        storage.takes(ask(1).key)
+    assert () == storage.takes(ask(1).key)
+    assert storage.add(ask(1), take())
+    assert 1 == storage.totals().entries
+
+
 def test_many_threads(machine: Machine) -> None:
     """Of many that add one answer one keeps it, and the sums are right after all changes at once."""
     storage = machine()

@@ -209,7 +209,7 @@ SCENARIOS = [
         "Calls go on; what the store said it has kept it has; it is used again by itself",
         "`kill -9` of a PostgreSQL and all its processes, and a new start, while a program records",
         kill_postgres,
-        2,
+        1,
         40,
         lacks_postgres,
     ),

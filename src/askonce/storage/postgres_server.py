@@ -45,6 +45,7 @@ Value = bytes | int | float | None
 Row = tuple[Any, ...]
 _Readers = list[tuple[int, Callable[[bytes], Any]]]
 _BINARY = [1] * 32
+_GONE = ("42P01", "42883", "3F000")  # no such table, function or schema: somebody has dropped it
 _WELL = (1, 2)  # no rows, or rows
 
 
@@ -175,7 +176,12 @@ class Server:
 
     def do(self, sql: str, *values: Value) -> list[Row]:
         """Return the rows of a statement that no call waits for."""
-        return self._run(sql, values, PATIENCE)
+        try:
+            return self._run(sql, values, PATIENCE)
+        except StorageError:
+            if self._is_made:
+                raise
+            return self._run(sql, values, PATIENCE)
 
     def _run(self, sql: str, values: Sequence[Value], seconds: float) -> list[Row]:
         until = time.monotonic() + seconds
@@ -184,7 +190,11 @@ class Server:
             try:
                 rows = link.execute(sql, values, until)
             except _Refused as refused:
-                if refused.keeps_connection:
+                if refused.state in _GONE:
+                    self._is_made = False  # the next connection makes all anew
+                    self._drop(link)
+                    self.close()
+                elif refused.keeps_connection:
                     self._idle.append(link)
                 else:
                     self._drop(link)
