@@ -21,7 +21,7 @@ import pytest
 from askonce._core.body import canonical_json
 from askonce._core.entry import Key
 from askonce.errors import SettingsError, StorageError
-from askonce.storage import postgres_server
+from askonce.storage import Filter, postgres_server
 from askonce.storage.postgres import PostgresStorage
 from askonce.storage.postgres_address import read_address
 from askonce.storage.postgres_schema import STEPS
@@ -193,6 +193,18 @@ def test_somebody_drops_it(machine: Machine) -> None:
     assert 1 == storage.totals().entries
 
 
+def test_long_names(machine: Machine) -> None:
+    """What an index cannot hold is kept and found all the same."""
+    noise = random.Random(9)
+    long = [noise.randbytes(4000).hex() for _ in range(3)]
+    question = ask(1, partition=long[0], model=long[1], url=f"https://x.test/{long[2]}")
+    storage = machine()
+    assert storage.add(question, take(seed=noise.randbytes(4000).hex()))
+    assert [question] == [entry.question for entry in storage.entries(Filter(partition=long[0]))]
+    assert [question] == list(storage.similar(question, 3))
+    assert storage.claim(long[0].encode())
+
+
 def test_many_threads(machine: Machine) -> None:
     """Of many that add one answer one keeps it, and the sums are right after all changes at once."""
     storage = machine()
@@ -291,6 +303,9 @@ def test_a_stopped_server() -> None:
                 storage.takes(ask(number).key)
         with pytest.raises(StorageError, match="does not answer in time"):
             storage.claim(NAME)
+        storage.count_hit(ask(1).key, take(), 2000.0)
+        with pytest.raises(StorageError, match="does not answer in time"):
+            storage.close()
         server.resume()
         for number in (2, 1):
             assert [b"%d" % number] == [one.answer.body for one in storage.takes(ask(number).key)]

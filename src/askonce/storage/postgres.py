@@ -276,8 +276,10 @@ class PostgresStorage:
             conditions.append(condition.format(*names))
             rest.extend(more)
 
-        if where.partition is not None:
-            add("e.customer = {}::bytea", _bytes(where.partition))
+        if where.partition:
+            add("e.customer <> '' AND sha256(e.customer) = sha256({}::bytea)", _bytes(where.partition))
+        elif where.partition is not None:
+            add("e.customer = ''")
         if where.tag is not None:
             add("e.tags @> {}::text::text[]", _tags([where.tag]))
         if where.used is not None:
@@ -326,11 +328,9 @@ class PostgresStorage:
         """Write what is pending and close the connections; using it again opens it again."""
         for changes in self._changes:
             changes.close()
-        try:
-            self._write_hits()
+        with self._server.closing():
             self._leases.close()
-        finally:
-            self._server.close()
+            self._write_hits()
 
 
 def _bytes(text: str) -> bytes:

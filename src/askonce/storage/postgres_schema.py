@@ -34,7 +34,7 @@ CREATE TABLE {{s}}.entries (
 CREATE INDEX ON {{s}}.entries USING gin (tags);
 CREATE INDEX ON {{s}}.entries (latest);
 CREATE INDEX ON {{s}}.entries (kind, latest);
-CREATE INDEX ON {{s}}.entries (customer, latest) WHERE customer <> '';
+CREATE INDEX ON {{s}}.entries (sha256(customer), latest) WHERE customer <> '';
 CREATE TABLE {{s}}.takes (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, key bytea NOT NULL, name bytea NOT NULL, seed bytea,
     slot bigint NOT NULL, recorded float8 NOT NULL, ttl float8, expires float8, micros bigint NOT NULL,

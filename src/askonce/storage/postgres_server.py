@@ -13,8 +13,8 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from askonce.errors import SettingsError, StorageError
@@ -25,6 +25,7 @@ from askonce.storage.postgres_schema import STEPS
 PATIENCE = 10.0  # seconds, for what no call waits for
 _SHARE = 0.5  # of the time that a call may be kept waiting, as long as it may begin to ask something
 _PIECES = 40  # after so many times the patience an answer that still comes, bit by bit, is given up
+_HURRY = 1.0  # the same while closing: a program is about to end
 _LOOK = 0.001  # seconds between looks for one that is idle
 _LOCK = 0x61736B6F6E6365  # under which steps are made
 _FLOAT, _INT, _HALF = struct.Struct(">d"), struct.Struct(">q"), struct.Struct(">i")
@@ -158,6 +159,7 @@ class Server:
         self.address = address
         self._psycopg = _psycopg()
         self._is_made = False
+        self._patience = PATIENCE
         self._idle: deque[Link] = deque()
         self.renew()
         renew_in_children(self)
@@ -177,11 +179,11 @@ class Server:
     def do(self, sql: str, *values: Value) -> list[Row]:
         """Return the rows of a statement that no call waits for."""
         try:
-            return self._run(sql, values, PATIENCE)
-        except StorageError:
-            if self._is_made:
+            return self._run(sql, values, self._patience)
+        except StorageError as error:
+            if not isinstance(error.__cause__, _Refused) or error.__cause__.state not in _GONE:
                 raise
-            return self._run(sql, values, PATIENCE)
+            return self._run(sql, values, self._patience)
 
     def _run(self, sql: str, values: Sequence[Value], seconds: float) -> list[Row]:
         until = time.monotonic() + seconds
@@ -309,6 +311,16 @@ class Server:
         if secret:
             told = told.replace(secret, "***")
         return StorageError(f"the store at {self.address.url} {_cure(error, told)}")
+
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """Close what is idle, after what is done inside, which has less time than otherwise."""
+        self._patience = _HURRY
+        try:
+            yield
+        finally:
+            self._patience = PATIENCE
+            self.close()
 
     def close(self) -> None:
         """Close the connections that are idle; using it again opens it again."""
