@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import signal
 import socket
@@ -206,6 +205,8 @@ class PostgresServer:
             setpriv = shutil.which("setpriv")
             if setpriv is None:
                 pytest.skip("PostgreSQL refuses root, and there is no setpriv")
+            import pwd  # which Windows lacks
+
             user = pwd.getpwnam("nobody")
             self._as_user = [setpriv, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
             folder.chmod(0o755)

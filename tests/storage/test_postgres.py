@@ -205,6 +205,15 @@ def test_long_names(machine: Machine) -> None:
     assert storage.claim(long[0].encode())
 
 
+def test_without_poll(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has no `poll`, as Windows, it waits in another way."""
+    monkeypatch.delattr("select.poll")
+    storage = machine()
+    large = take(random.Random(3).randbytes(4 << 20))
+    assert storage.add(ask(1), large)
+    assert (large,) == storage.takes(ask(1).key)
+
+
 def test_many_threads(machine: Machine) -> None:
     """Of many that add one answer one keeps it, and the sums are right after all changes at once."""
     storage = machine()

@@ -57,13 +57,12 @@ class Link:
         self._schema = schema
         self.connection = connection
         self.pg = connection.pgconn
-        self._poll = select.poll()
-        self._poll.register(self.pg.socket, select.POLLIN)
+        self._poll = _poll_of(self.pg.socket)
         self._prepared: dict[str, tuple[bytes, _Readers]] = {}
 
     def is_quiet(self) -> bool:
         """Tell whether nothing has come unasked; what comes to an idle connection is its end."""
-        return not self._poll.poll(0)
+        return not self._poll(0)
 
     def execute(self, sql: str, values: Sequence[Value], until: float) -> list[Row]:
         """Return the rows of a statement, in which `{s}` is the schema.
@@ -108,7 +107,7 @@ class Link:
         patience, end = until - asked_at, asked_at + _PIECES * (until - asked_at)
         while pg.is_busy():
             left = until - time.monotonic()
-            if left <= 0 or not self._poll.poll(1000 * left):
+            if left <= 0 or not self._poll(1000 * left):
                 raise TimeoutError("no answer in time")
             pg.consume_input()
             until = min(time.monotonic() + patience, end)
@@ -116,17 +115,16 @@ class Link:
 
     def _send_all(self, until: float) -> None:
         """Send what did not go at once, and take in what comes meanwhile: the server may wait for that."""
-        poll = select.poll()
-        poll.register(self.pg.socket, select.POLLIN | select.POLLOUT)
+        poll = _poll_of(self.pg.socket, is_full=True)
         while self.pg.flush():
             left = until - time.monotonic()
-            if left <= 0 or not poll.poll(1000 * left):
+            if left <= 0 or not poll(1000 * left):
                 raise TimeoutError("not sent in time")
             self.pg.consume_input()
 
     def has_news(self, seconds: float) -> bool:
         """Wait for what comes unasked, and take it in."""
-        if not self._poll.poll(1000 * seconds):
+        if not self._poll(1000 * seconds):
             return False
         self.pg.consume_input()
         return True
@@ -142,6 +140,16 @@ class _Refused(Exception):
         super().__init__(" ".join(message.decode(errors="replace").split()) or "the connection is lost")
         self.state = "" if result is None else (result.error_field(ord("C")) or b"").decode()
         self.keeps_connection = result is not None and result.error_field(ord("S")) == b"ERROR"
+
+
+def _poll_of(place: int, *, is_full: bool = False) -> Callable[[float], object]:
+    """Return what waits, for so many milliseconds, until something comes or, on a full way, something may go."""
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(place, select.POLLIN | select.POLLOUT if is_full else select.POLLIN)
+        return poll.poll
+    goes = [place] if is_full else []  # Windows
+    return lambda milliseconds: any(select.select([place], goes, [], milliseconds / 1000))
 
 
 def _sent(value: Value) -> bytes | None:
