@@ -169,6 +169,7 @@ def test_headers_are_the_providers(provider: LocalProvider) -> None:
         assert set(raw_second) < set(raw_first)
         assert {name: first[name] for name in second} == dict(second)
         assert "x-request-id" in second
+        assert set(map(str, second)) < set(map(str, first))  # spelled alike
 
     asking(story)
 

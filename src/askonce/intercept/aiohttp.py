@@ -187,7 +187,10 @@ class AiohttpSeam:
         response.status = head.status
         response.reason = _decode(head.reason)
         if upstream is None:
-            pairs = [(_decode(name), _decode(value)) for name, value in head.headers]
+            spelled = _spellings(self.module)
+            names = (_decode(name) for name, _ in head.headers)
+            values = (_decode(value) for _, value in head.headers)
+            pairs = zip((spelled.get(name.lower(), name) for name in names), values, strict=True)
             response._headers = type(info.headers)(type(request.headers)(pairs))  # multidict's classes
             response._raw_headers = tuple(head.headers)
         else:
@@ -351,3 +354,16 @@ def _encode(text: str) -> bytes:
 
 def _decode(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
+
+
+@lru_cache(maxsize=4)
+def _spellings(module: Any) -> dict[str, str]:
+    """Return the names that aiohttp's parser spells in its own way, whatever is sent; its slow one does not."""
+    parser = getattr(module, "http_parser", None)
+    if parser is None or parser.HttpResponseParser is parser.HttpResponseParserPy:
+        return {}
+    return {
+        name.lower(): name
+        for key, name in vars(module.hdrs).items()
+        if isinstance(name, str) and key == name.upper().replace("-", "_")
+    }
