@@ -35,7 +35,7 @@ bench: .venv/test .venv/bench .envs/openai3/made .envs/openai2/made .envs/origin
 	$(PIP) --python .envs/openai3/bin/python install --group rivals3
 	$(BIN)/python -m benchmarks
 
-conformance: .venv/test ## Call every method of the SDKs, and write docs/reference/conformance.md
+conformance: .venv/test ## Call every method of the SDKs in three runs, and write docs/reference/conformance.md
 	$(BIN)/python -m tests.conformance
 
 survival: .venv/test ## Live through the worst days in full, and write docs/explanation/survival.md

@@ -1,199 +1,197 @@
-"""Every method of an SDK: without askonce, recording, and replaying with a provider that is down."""
+"""The three runs of an SDK: without askonce, recording, and replaying with the server stopped."""
 
 from __future__ import annotations
 
-import asyncio
+import inspect
 import json
-import warnings
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel
-
-import askonce
-from tests.conformance.server import Server
-from tests.conformance.values import argument
-from tests.conformance.walk import Method, bound, methods
-
-KEY = "sk-test-SECRET-conformance-3e90"
-SDKS = ("openai", "anthropic", "google-genai")
+from askonce._core.domains import Domain, Domains, Route, is_stateful, parse_domain
+from tests.conformance.answers import dump
+from tests.conformance.sdks import Sdk
+from tests.conformance.server import Asked, Server
+from tests.conformance.values import Unmakeable
+from tests.conformance.walk import Call, Method, calls, methods, shapes
 
 
-class Case(NamedTuple):
-    """One call of a method."""
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a call came to, and what was asked for it."""
 
-    method: Method
-    arguments: dict[str, Any]
-    stream: bool
+    result: Any
+    failed: bool
+    asked: tuple[Asked, ...]
 
 
-class Report(NamedTuple):
-    """What was counted.
+@dataclass(slots=True)
+class Tally:
+    """What was found out about one SDK's client."""
 
-    `pairs` are of calls to one method that ask something else; of these, `merged` share an answer. `differing`
-    results are not the same in all three runs. `state` are calls of generation that are not kept, since they leave
-    something behind; `refused` were refused by the SDK itself.
-    """
-
-    sdk: str
-    how: str
-    generation: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()
+    name: str
+    generation: list[str] = field(default_factory=list)
+    untouched: list[str] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
     calls: int = 0
-    pairs: int = 0
-    merged: tuple[str, ...] = ()
-    differing: tuple[str, ...] = ()
-    state: int = 0
+    failing: list[str] = field(default_factory=list)
     refused: int = 0
+    stateful: list[str] = field(default_factory=list)
+    pairs: int = 0
+    alike: set[str] = field(default_factory=set)
+    merged: list[str] = field(default_factory=list)
+    differing: list[str] = field(default_factory=list)
+    misjudged: list[str] = field(default_factory=list)
 
 
-def client_of(sdk: str, url: str, *, is_async: bool) -> tuple[Any, tuple[type, ...]]:
-    """Return a client of an SDK, and the classes of what hangs from it."""
-    if sdk == "openai":
-        import openai
-        from openai._resource import AsyncAPIResource, SyncAPIResource
+class Runs:
+    """Runs one SDK's calls against a server."""
 
-        made: Any = openai.AsyncOpenAI if is_async else openai.OpenAI
-        given = {"api_key": KEY, "admin_api_key": KEY, "base_url": f"{url}/v1", "max_retries": 0}
-        return made(**given), (SyncAPIResource, AsyncAPIResource)
-    if sdk == "anthropic":
-        import anthropic
-        from anthropic._resource import AsyncAPIResource as Async
-        from anthropic._resource import SyncAPIResource as Sync
+    def __init__(self, sdk: Sdk, server: Server, folder: Path) -> None:
+        self.sdk, self.server = sdk, server
+        self.store = folder / "store.db"
+        self.domain = parse_domain(f"127.0.0.1:{server.port}")
+        self.tally = Tally(sdk.name)
 
-        made = anthropic.AsyncAnthropic if is_async else anthropic.Anthropic
-        return made(api_key=KEY, base_url=url, max_retries=0), (Sync, Async)
-    from google import genai
-    from google.genai._api_module import BaseModule
+    async def run(self, only: Iterable[str] = ()) -> Tally:
+        """Make all calls of all methods, or of those named alone."""
+        client = self.sdk.make(self.server)
+        try:
+            for method in methods(client, self.sdk.resources):
+                if not only or method.name in only:
+                    await self._method(method)
+        finally:
+            closed = (getattr(client, "close", None) or client.aclose)()
+            if inspect.isawaitable(closed):
+                await closed
+        return self.tally
 
-    client = genai.Client(api_key=KEY, http_options={"base_url": url})
-    return (client.aio if is_async else client), (BaseModule,)
+    async def _method(self, method: Method) -> None:
+        asking: list[tuple[Call, Outcome]] = []
+        for needed in shapes(method):
+            try:
+                first = next(calls(method, needed))
+            except Unmakeable:
+                continue
+            outcome = await self._outcome(method, first)
+            if any(self._route(one) for one in outcome.asked):
+                self.tally.generation.append(method.name)
+                await self._generation(method, needed)
+                return
+            if outcome.asked:
+                asking.append((first, outcome))
+        (self.tally.untouched if asking else self.tally.silent).append(method.name)
+        await self._untouched(method, asking[:1])
+
+    def _route(self, asked: Asked) -> Route | None:
+        """Say which generation route a request is; the provider's own host must agree with any host."""
+        found = self.domain.route(asked.method, asked.path)
+        known = Domains().find("https", self.sdk.host, None)
+        if (found is None) != (_first_route(known, asked) is None):
+            self.tally.misjudged.append(f"{asked.method} {asked.path}")
+        return found
+
+    async def _generation(self, method: Method, needed: frozenset[str]) -> None:
+        kept: list[tuple[Call, Outcome]] = []
+        stateful: list[tuple[Call, Outcome]] = []
+        seen: dict[tuple[Asked, ...], Call] = {}
+        arguments: dict[str, int] = {}
+        for call in calls(method, needed):
+            bare = await self._outcome(method, call)
+            self.tally.calls += 1
+            if not bare.asked:
+                self.tally.refused += 1
+                continue
+            if bare.failed:
+                self.tally.failing.append(f"{method.name}({call.label}): {bare.result}")
+            if bare.asked in seen:
+                self.tally.alike.add(call.argument or seen[bare.asked].argument)
+                continue
+            seen[bare.asked] = call
+            if any(_continues_state(self._route(one), one) for one in bare.asked):
+                stateful.append((call, bare))
+                self.tally.stateful.append(f"{method.name}({call.label})")
+                continue
+            kept.append((call, bare))
+            arguments[call.argument] = arguments.get(call.argument, 0) + 1
+        self.tally.pairs += sum(count * (count + 1) // 2 for name, count in arguments.items() if name)
+        await self._recorded(method, kept)
+        await self._untouched(method, stateful)
+
+    async def _recorded(self, method: Method, kept: list[tuple[Call, Outcome]]) -> None:
+        where = {"domains": f"127.0.0.1:{self.server.port}", "partition": f"{self.sdk.name} {method.name}"}
+        self.sdk.turn_on(self.store, mode="record", **where)
+        for call, bare in kept:
+            recorded = await self._outcome(method, call)
+            if len(recorded.asked) < len(bare.asked):
+                self.tally.merged.append(f"{method.name}({call.label})")
+            else:
+                self._compare("recording", call, bare, recorded)
+        self.server.stop()
+        self.sdk.turn_on(self.store, mode="offline", **where)
+        for call, bare in kept:
+            self._compare("replaying", call, bare, await self._outcome(method, call))
+        self.sdk.turn_off()
+        self.server.start()
+
+    async def _untouched(self, method: Method, made: list[tuple[Call, Outcome]]) -> None:
+        self.sdk.turn_on(self.store, mode="record", domains=f"127.0.0.1:{self.server.port}", partition="untouched")
+        for call, bare in made:
+            for _ in range(2):
+                passed = await self._outcome(method, call)
+                self._compare("passing", call, bare, passed)
+                if passed.asked != bare.asked:
+                    self.tally.misjudged.append(f"{method.name}({call.label}) is not asked each time")
+        self.sdk.turn_off()
+
+    def _compare(self, run: str, call: Call, bare: Outcome, other: Outcome) -> None:
+        if bare.result != other.result or bare.failed != other.failed:
+            self.tally.differing.append(f"{run} {call.method}({call.label}): {other.result!r:.200}")
+
+    async def _outcome(self, method: Method, call: Call) -> Outcome:
+        self.server.label = f"{call.method} {call.label}"
+        self.server.asked = []
+        self.sdk.tell(self.server, method.function)
+        try:
+            result, failed = await _settled(method.function(**call.arguments)), False
+        except Exception as error:
+            result, failed = f"{type(error).__qualname__}: {error}", True
+        return Outcome(result, failed, tuple(self.server.asked))
 
 
-def cases(method: Method) -> Iterator[Case]:
-    """Yield the calls of a method: what is required alone, each argument changed or added alone, all together."""
-    least = {name: argument(method.parameters[name]) for name in method.parameters if name in method.required}
-    whole = {name: argument(hint) for name, hint in method.parameters.items()}
-    for stream in (False, True) if method.stream is not None else (False,):
-        yield Case(method, least, stream)
-        if not stream:
-            for name, hint in method.parameters.items():
-                for choice in (0, 1):
-                    if choice or name not in method.required:
-                        yield Case(method, least | {name: argument(hint, choice)}, stream)
-        yield Case(method, whole, stream)
+async def _settled(result: Any) -> Any:
+    """Read an answer to its end, whichever way the SDK hands it out."""
+    if inspect.isawaitable(result):
+        result = await result
+    if hasattr(result, "__aenter__") and not hasattr(result, "__aiter__"):
+        async with result as inner:
+            return await _settled(inner)
+    if hasattr(result, "__enter__") and not hasattr(result, "__iter__"):
+        with result as inner:
+            return await _settled(inner)
+    if hasattr(result, "aread"):
+        return dump(await result.aread() if not hasattr(result, "read") else result.read())
+    is_model = hasattr(result, "model_dump")
+    if hasattr(result, "__aiter__") and not is_model:
+        return [_request_id(result), *[dump(one) async for one in result]]
+    if hasattr(result, "__next__"):
+        return [_request_id(result), *[dump(one) for one in result]]
+    return dump(result)
 
 
-async def run(sdk: str, *, is_async: bool, thorough: bool = True) -> Report:
-    """Call every method of an SDK, and count."""
-    with Server() as server, warnings.catch_warnings(action="ignore"):
-        client, roots = client_of(sdk, server.url, is_async=is_async)
-        found = [method for method in methods(client, roots) if method.name.split(".")[0] != "chats"]
-        report = Report(sdk, "async" if is_async else "sync")
-        for method in found:
-            report = await run_method(report, server, client, method, thorough=thorough)
-        closing = getattr(client, "aclose" if sdk == "google-genai" and is_async else "close")()
-        if isinstance(closing, Awaitable):
-            await closing
-        return report
+def _request_id(stream: Any) -> str | None:
+    headers = getattr(getattr(stream, "response", None), "headers", {})
+    return headers.get("x-request-id")
 
 
-async def run_method(
-    report: Report, server: Server, client: Any, method: Method, *, thorough: bool = True
-) -> Report:
-    """Call one method in all ways, and add what was counted."""
-    server.plain, server.events = method.plain, method.stream
-    store, fresh = (f"memory:{report.sdk} {report.how} {what}" for what in ("all", method.name))
-    first = next(cases(method))
-    with askonce.caching(store, domains=[server.url]) as cache:
-        before = len(server.asked)
-        once = await _call(client, first)
-        is_ours = cache.stats.recorded + cache.stats.hits > 0  # by another name it may have been asked already
-        if len(server.asked) == before and not is_ours:
-            return report._replace(refused=report.refused + 1)
-        asked = len(server.asked)
-        twice = await _call(client, first)
-    if not is_ours:
-        is_asked_again = len(server.asked) > asked and once == twice
-        name = method.name if is_asked_again else f"{method.name} (not asked again)"
-        return report._replace(others=(*report.others, name), calls=report.calls + 2)
-    report = report._replace(generation=(*report.generation, method.name))
-    chosen = (
-        list(cases(method)) if thorough else [case for case in cases(method) if case.arguments == first.arguments]
-    )
-    plain: list[tuple[Case, str, tuple[Any, ...]]] = []
-    for case in chosen:
-        before = len(server.asked)
-        result = await _call(client, case)
-        wire = tuple(server.asked[before:])
-        if wire:
-            plain.append((case, result, wire))
-        else:
-            report = report._replace(refused=report.refused + 1)
-    kept: list[bool] = []
-    differing, started = [], len(server.asked)
-    with askonce.caching(fresh, domains=[server.url]) as cache:
-        for case, expected, _ in plain:
-            before = cache.stats.recorded + cache.stats.hits
-            if await _call(client, case) != expected:
-                differing.append(f"{method.name} {_shown(case)} while recording")
-            kept.append(cache.stats.recorded + cache.stats.hits > before)
-    asked = len(server.asked) - started
-    distinct = {wire for _, _, wire in plain}
-    server.is_down = True
-    with askonce.caching(fresh, mode="offline", domains=[server.url]):
-        for (case, expected, _), is_kept in zip(plain, kept, strict=True):
-            before = len(server.asked)
-            if is_kept and await _call(client, case) != expected:
-                differing.append(f"{method.name} {_shown(case)} when replayed")
-            assert before == len(server.asked), f"{method.name} was asked while offline"
-    server.is_down = False
-    again = sum(1 for *_, is_kept in zip(plain, kept, strict=True) if not is_kept)
-    merged = () if asked >= len(distinct) else (f"{method.name}: {asked} of {len(distinct)}",)
-    return report._replace(
-        calls=report.calls + 3 * len(plain),
-        pairs=report.pairs + len(distinct) * (len(distinct) - 1) // 2,
-        merged=report.merged + merged,
-        differing=(*report.differing, *differing),
-        state=report.state + again,
-    )
+def _first_route(domains: Iterable[Domain], asked: Asked) -> Route | None:
+    return next(filter(None, (domain.route(asked.method, asked.path) for domain in domains)), None)
 
 
-def _shown(case: Case) -> str:
-    return ", ".join(sorted(case.arguments)) + (", stream" if case.stream else "")
-
-
-async def _call(client: Any, case: Case) -> str:
-    """Return all that a call brings, as text; an error by its type and words."""
-    more = {"stream": True} if case.stream else {}
+def _continues_state(route: Route | None, asked: Asked) -> bool:
     try:
-        function: Callable[..., Any] = bound(client, case.method.name)
-        result = function(**case.arguments, **more)
-        if isinstance(result, Awaitable):
-            result = await result
-        if hasattr(result, "__aiter__") and not isinstance(result, BaseModel):
-            return _dumped([item async for item in result])
-        if hasattr(result, "__next__") or type(result).__name__ == "Stream":
-            return _dumped(list(result))
-        return _dumped(result)
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-
-
-def _dumped(result: Any) -> str:
-    if isinstance(result, list):
-        return "\n".join(map(_dumped, result))
-    if isinstance(result, BaseModel):
-        values = result.model_dump(mode="json", warnings=False, exclude={"sdk_http_response"})
-        return json.dumps([type(result).__name__, getattr(result, "_request_id", None), values], default=repr)
-    content = getattr(result, "content", None)
-    return (
-        f"{type(result).__name__} {content!r}"
-        if isinstance(content, bytes)
-        else f"{type(result).__name__} {result}"
-    )
-
-
-def measured(sdk: str, *, is_async: bool, thorough: bool = True) -> Report:
-    """Do the same, from code that has no event loop."""
-    return asyncio.run(run(sdk, is_async=is_async, thorough=thorough))
+        body = json.loads(asked.body)
+    except ValueError:
+        return False
+    return route is not None and isinstance(body, dict) and is_stateful(route, body, asked.prefer)

@@ -1,132 +1,121 @@
-"""A provider that answers whatever it is asked with values of the types that it is told of."""
+"""A provider that answers any request with what it was told to, and remembers what it was asked."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from collections.abc import Iterator
+import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
-from pydantic import BaseModel
 
-from tests.conformance.values import answer, members, plain
+class Answer(NamedTuple):
+    """A body in pieces, as they are sent."""
 
-_VOLATILE = re.compile(
-    "x-stainless-.*|user-agent|authorization|x-api-key|x-goog-api-key|x-goog-api-client|idempotency-key|host|"
-    "connection|accept-encoding|content-length|accept|x-server-timeout|.*-helper.*"
-)
-_LAST = ("message_stop", "response.completed", "done", "completed", "speech.audio.done", "transcript.text.done")
+    content_type: str
+    pieces: tuple[bytes, ...]
 
 
 class Asked(NamedTuple):
-    """A request, as far as it says what is asked."""
+    """A request: what of it can make a difference."""
 
     method: str
-    target: str
-    headers: tuple[tuple[str, str], ...]
+    path: str
+    query: str
     body: bytes
-
-    @property
-    def word(self) -> str:
-        """What an answer to this, and to nothing else, holds."""
-        return hashlib.sha256(repr(self).encode()).hexdigest()[:12]
+    prefer: str | None
+    headers: tuple[tuple[str, str], ...]
 
 
 class Server:
-    """`plain` and `events` are the types of the next answers, plain and as streams; `is_down` answers 500."""
+    """One address for the whole run, so that URLs stay the same; it can be stopped and started again."""
 
     def __init__(self) -> None:
+        self.answer = Answer("application/json", (b"{}",))
+        self.label = ""
         self.asked: list[Asked] = []
-        self.plain: Any = None
-        self.events: Any = None
-        self.is_down = False
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self.port = 0
+        self._server: ThreadingHTTPServer | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http://127.0.0.1:{self.port}"
 
-    def __enter__(self) -> Self:
-        Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-        return self
+    def start(self) -> None:
+        """Listen, at the same address each time."""
+        self._server = _Listener(("127.0.0.1", self.port), type("Handler", (_Handler,), {"provider": self}))
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
-    def __exit__(self, *trouble: object) -> None:
+    def stop(self) -> None:
+        """Answer nobody any more."""
+        assert self._server is not None
         self._server.shutdown()
         self._server.server_close()
 
-    def answer(self, asked: Asked) -> tuple[str, bytes]:
-        """Return the media type and the body of an answer."""
-        wants_stream = b'"stream":true' in asked.body.replace(b" ", b"") or "alt=sse" in asked.target
-        if not wants_stream and b'name="stream"\r\n\r\ntrue' in asked.body:
-            wants_stream = True
-        if wants_stream and self.events is not None:
-            return "text/event-stream", b"".join(self._stream(asked.word))
-        base = plain(self.plain)
-        if isinstance(base, type) and not issubclass(base, BaseModel | str):
-            return "application/octet-stream", f"content {asked.word}".encode()
-        value = answer(self.plain, asked.word) if base is not None else {"data": []}
-        return "application/json", json.dumps(
-            value if isinstance(value, dict | list) else {"text": value}
-        ).encode()
 
-    def _stream(self, word: str) -> Iterator[bytes]:
-        kinds = sorted(members(self.events), key=lambda one: _kind(answer(one, "")).endswith(_LAST))
-        for kind in kinds:
-            event = answer(kind, word)
-            name = _kind(event)
-            yield (f"event: {name}\n" if name else "").encode() + f"data: {json.dumps(event)}\n\n".encode()
-        if not _kind(answer(kinds[-1], "")).endswith(_LAST):
-            yield b"data: [DONE]\n\n"
+class _Listener(ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 64
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that left in the middle."""
 
 
-def _kind(event: Any) -> str:
-    return str(event.get("type", "")) if isinstance(event, dict) else ""
+class _Handler(BaseHTTPRequestHandler):
+    provider: Server
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
 
+    def log_message(self, *arguments: Any) -> None:
+        """Keep silent."""
 
-def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1  # an answer is one packet, or each would wait for the last one's receipt
-
-        def do_POST(self) -> None:
-            body = self._body()
-            kind = self.headers.get("content-type") or ""
-            boundary = re.search("boundary=([^;]+)", kind)
-            if boundary:
-                body, kind = body.replace(boundary[1].encode(), b"*"), kind.replace(boundary[1], "*")
-            headers = sorted(
-                (name.lower(), kind if name.lower() == "content-type" else value)
-                for name, value in self.headers.items()
-                if not _VOLATILE.fullmatch(name.lower())
-            )
-            asked = Asked(self.command, self.path, tuple(headers), body)
-            server.asked.append(asked)
-            media, content = server.answer(asked)
-            self.send_response_only(500 if server.is_down else 200)
-            self.send_header("content-type", media)
-            self.send_header("content-length", str(len(content)))
-            self.send_header("x-request-id", f"req_{asked.word}")
-            self.send_header("request-id", f"req_{asked.word}")
+    def _answer(self) -> None:
+        provider = self.provider
+        body = self._body()
+        boundary = re.search("boundary=([^;]+)", self.headers.get("content-type", ""))
+        if boundary:
+            body = body.replace(boundary[1].strip('"').encode(), b"boundary")
+            body = _FILE_NAME.sub(b"; filename\r\n\r\n", body)
+        path, _, query = self.path.partition("?")
+        headers = tuple(
+            (name.lower(), value) for name, value in self.headers.items() if name.lower() not in _NOISE
+        )
+        provider.asked.append(Asked(self.command, path, query, body, self.headers.get("prefer"), headers))
+        answer, label = provider.answer, provider.label
+        self.send_response_only(200)
+        self.send_header("content-type", answer.content_type)
+        self.send_header("x-request-id", label)
+        self.send_header("request-id", label)
+        if len(answer.pieces) == 1:
+            self.send_header("content-length", str(len(answer.pieces[0])))
             self.end_headers()
-            self.wfile.write(content)
+            self.wfile.write(answer.pieces[0])
+            return
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        for piece in (*answer.pieces, b""):
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
             self.wfile.flush()
 
-        do_GET = do_DELETE = do_PATCH = do_PUT = do_POST
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer
 
-        def _body(self) -> bytes:
-            if "chunked" in (self.headers.get("transfer-encoding") or ""):
-                parts = []
-                while size := int(self.rfile.readline(), 16):
-                    parts.append(self.rfile.read(size))
-                    self.rfile.readline()
-                self.rfile.readline()
-                return b"".join(parts)
+    def _body(self) -> bytes:
+        if self.headers.get("transfer-encoding", "").lower() != "chunked":
             return self.rfile.read(int(self.headers.get("content-length") or 0))
+        pieces = []
+        while size := int(self.rfile.readline().partition(b";")[0], 16):
+            pieces.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(pieces)
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
 
-    return Handler
+# A file is its content: what it is called, and the type that its name tells, are no part of the question.
+_FILE_NAME = re.compile(rb'; filename="[^"]*"(?:\r\nContent-Type: [^\r]*)?\r\n\r\n')
+_NOISE = frozenset(
+    "content-length content-type host connection accept-encoding user-agent x-stainless-async x-stainless-timeout "
+    "x-stainless-read-timeout idempotency-key x-stainless-idempotency-key x-stainless-raw-response "
+    "sec-websocket-key".split()
+)
