@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -19,15 +19,8 @@ from askonce.storage import Marks
 from askonce.testing import Fault, LocalProvider
 from tests.rig import CHAT, KEY, Rig, chat, each
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _closed() -> Iterator[None]:
-    """Close the one client that `ask` uses."""
-    yield
-    CLIENT.close()
-
-
 CLIENT = httpx2.Client(headers={"authorization": f"Bearer {KEY}"}, timeout=20)
+atexit.register(CLIENT.close)  # other files' tests use it too
 
 
 def ask(provider: LocalProvider, content: str = "What is a café?", **more: Any) -> str:

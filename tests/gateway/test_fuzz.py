@@ -69,8 +69,8 @@ _JSON: some.SearchStrategy[Any] = some.recursive(
     max_leaves=8,
 )
 _FIELDS = (
-    "cache_enabled", "cache_ttl", "cache_options", "customer_identifier", "customer_params", "cache", "seed", "model",
-    "messages", "stream", "tensorzero::cache_options", "omit_logs",
+    "cache_enabled", "cache_ttl", "cache_options", "customer_identifier", "customer_params", "cache", "seed",
+    "model", "messages", "stream", "tensorzero::cache_options", "omit_logs",
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -19,8 +20,10 @@ def call(outcome: str = "hit", at: float = NOON, customer: str = "", *, omit: bo
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Journal:
-    return Journal(tmp_path / "journal.db", keep=10**9, most=1 << 30)
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    made = Journal(tmp_path / "journal.db", keep=10**9, most=1 << 30)
+    yield made
+    made.close()
 
 
 def rows(journal: Journal) -> list[tuple[int, int]]:

@@ -271,7 +271,7 @@ def test_folder_is_no_store(tmp_path: Path) -> None:
 def test_unknown_scheme() -> None:
     """A URL that names no storage is refused with those that there are."""
     with pytest.raises(SettingsError, match="'sqlite:///path', 'memory:'"):
-        open_storage("postgres://x")
+        open_storage("mysql://x")
 
 
 # --- Places where nothing can be written ----------------------------------------------------------------------
