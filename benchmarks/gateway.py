@@ -161,9 +161,9 @@ def _race(scale: Scale, connections: int, *, stream: bool) -> dict[str, list[Sam
                 continue
             servers[name], found[name] = server, []
         script = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "ask.lua"
-        for place in range(scale.of(7, 1) + 1):
+        for place in range(scale.of(3, 1) + 1):
             for name, server in servers.items():
-                sample = _load(server, script, connections, scale.of(4, 1), stream=stream)
+                sample = _load(server, script, connections, scale.of(2, 1), stream=stream)
                 if place or scale.quick:
                     found[name].append(sample)
     return found

@@ -59,11 +59,16 @@ def limit() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def tidy(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Expect no thread of ours to outlive a test, and asyncio to have had nothing to complain of."""
+    """Expect no thread of ours that a test began to outlive it, and asyncio to have had nothing to complain of."""
+    before = set(threading.enumerate())  # other tests' servers and stores may have theirs
+
+    def begun() -> list[str]:
+        return [one.name for one in threading.enumerate() if one.name.startswith("askonce-") and one not in before]
+
     with caplog.at_level(logging.WARNING, "asyncio"):
         yield
         gc.collect()
-        until(lambda: not [thread.name for thread in threading.enumerate() if thread.name.startswith("askonce-")])
+        until(lambda: not begun())
     heard = [record.getMessage() for record in caplog.get_records("call") if record.name == "asyncio"]
     assert [] == [message for message in heard if not _BARE.search(message)]
 

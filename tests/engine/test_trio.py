@@ -31,9 +31,11 @@ HEADERS = {"authorization": f"Bearer {KEY}"}
 
 @pytest.fixture(autouse=True)
 def strict() -> Iterator[None]:
-    """Expect no asyncio to be needed."""
+    """Expect no asyncio to be needed, nor a thread."""
+    before = set(threading.enumerate())
     yield
-    assert [] == [thread for thread in threading.enumerate() if thread.name.startswith("askonce-")]
+    begun = set(threading.enumerate()) - before
+    assert [] == [thread for thread in begun if thread.name.startswith("askonce-")]
 
 
 async def read(client: Any, url: str, content: str = "trio?") -> bytes:
