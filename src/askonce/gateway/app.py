@@ -8,9 +8,10 @@ from askonce._engine.cache import Cache, Door
 from askonce.errors import SettingsError
 from askonce.gateway.calls import Again, Call
 from askonce.gateway.desk import Desk
+from askonce.gateway.exchange import Receive, Scope, Send
 from askonce.gateway.journal import Journal
 from askonce.gateway.keys import Keys
-from askonce.gateway.proxy import Proxy, Receive, Scope, Send
+from askonce.gateway.proxy import Proxy
 from askonce.gateway.settings import GatewaySettings, read_gateway_settings
 from askonce.gateway.shortcuts import Shortcuts
 from askonce.gateway.telemetry import read_telemetry
