@@ -25,7 +25,7 @@ from typing import Any
 import httpx
 
 from benchmarks import calls
-from benchmarks.figures import Check, Result, Scale, Spread, Table, number, ratios
+from benchmarks.figures import Check, Plot, Result, Scale, Spread, Table, number, ratios
 from benchmarks.gateways import PEERS, lacking
 from benchmarks.processes import ROOT, environment
 from benchmarks.serving import Server, bare, free_port, launched, pinned
@@ -118,7 +118,7 @@ def run(scale: Scale) -> Result:
     """Race the servers, and time misses."""
     if shutil.which("wrk") is None:
         raise SystemExit("The benchmark of the gateway wants wrk: apt install wrk")
-    tables, checks = [], []
+    tables, checks, plots = [], [], []
     for stream in (False, True):
         kind = "200-event stream" if stream else "chat completion"
         for connections in CONNECTIONS:
@@ -131,9 +131,11 @@ def run(scale: Scale) -> Result:
                         over = Spread.of(ratios(spent["askonce"], spent[other]))
                         checks.append(Check(f"hit, {name}: beside {other}", over, most, "×"))
             tables.append(_table(name, found))
+            if connections > 1 and not stream:
+                plots.append(_plot({one: Spread.of(spent[one]).times(1e6) for one in spent}))
     added = _added(scale)
     checks.append(Check("miss: time added to a direct call", added, 0.5, "ms"))
-    return Result("gateway", str(__doc__).partition("\n")[0], checks, tables)
+    return Result("gateway", str(__doc__).partition("\n")[0], checks, tables, plots)
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,17 @@ def _table(name: str, found: dict[str, list[Sample]]) -> Table:
         rows,
         "The bare application sends a stream event by event; askonce has it in the pieces in which it came.",
     )
+
+
+def _plot(spent: dict[str, Spread]) -> Plot:
+    """Return a plot of the microseconds that servers spend on a hit, the least first."""
+    names = sorted(spent, key=lambda name: spent[name].median)
+    lines: dict[str, list[list[float]]] = {"askonce": [], "others": []}
+    for place, name in enumerate(names):
+        line = lines["askonce" if name.startswith("askonce") else "others"]
+        line.append([float(place), spent[name].median, spent[name].low, spent[name].high])
+    title = "A cached chat completion through a gateway, 64 connections"
+    return Plot("gateway", title, "", "µs of CPU a request", lines, log=True, marks=names)
 
 
 def _added(scale: Scale) -> Spread:
