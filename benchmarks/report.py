@@ -99,6 +99,9 @@ def draw(plot: Plot, path: Path) -> None:
             )
     if plot.marks:
         axes.set_yticks(range(len(plot.marks)), plot.marks)
+        if plot.log:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.invert_yaxis()
         axes.set_xlabel(plot.y)
         if plot.limit is not None:
