@@ -6,6 +6,7 @@ costs, of which a program whose answers are recorded has no use.
 
 from __future__ import annotations
 
+import sys
 from functools import lru_cache
 from typing import Any
 
@@ -36,8 +37,6 @@ def _transport(kind: Any) -> Any:
     """Return the transport class of this kind of client, if all that is covered here is there."""
     for one in kind.__mro__:
         if {"_init_transport", "_init_proxy_transport"} <= vars(one).keys():
-            import sys
-
             library = sys.modules[one.__module__.partition(".")[0]]
             name = "AsyncHTTPTransport" if hasattr(kind, "aclose") else "HTTPTransport"
             return getattr(library, name, None)

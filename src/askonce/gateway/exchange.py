@@ -68,6 +68,7 @@ class Exchange:
         self.http_version: str = scope.get("http_version", "1.1")
         self.arrived: Arrived | None = scope.get("askonce")
         self.keys = proxy.keys.all()
+        self._named: bytes | None = None
         self.has_begun = False
         self.is_whole = False
 
@@ -289,7 +290,7 @@ class Exchange:
     def _learn(self, upstream: Upstream, request: Request, known: Steady) -> None:
         """Have the next request of these very bytes answered where it arrives."""
         if self.arrived is not None and self.http_version == "1.1":
-            credential = self.proxy.accepted.name(request) if self._wants_acceptance(upstream) else None
+            credential = self._credential(request) if self._wants_acceptance(upstream) else None
             arrived = self.arrived
             arrived.shortcuts.learn(arrived.head, self.sent, request.body, known, self.call, self.keys, credential)
 
@@ -298,8 +299,13 @@ class Exchange:
 
     def _is_accepted(self, upstream: Upstream, request: Request) -> bool:
         """Tell whether it is known that this client may have what others were answered."""
-        accepted = self.proxy.accepted
-        return not self._wants_acceptance(upstream) or accepted.has(accepted.name(request))
+        return not self._wants_acceptance(upstream) or self.proxy.accepted.has(self._credential(request))
+
+    def _credential(self, request: Request) -> bytes:
+        """Return what the client's credential is remembered by; made once."""
+        if self._named is None:
+            self._named = self.proxy.accepted.name(request)
+        return self._named
 
     async def _give(self, call: CacheCall, answered: AsyncAnswered, key: str) -> None:
         noted, said = self.call, call.controls.dialects
@@ -352,8 +358,7 @@ class Exchange:
         """Tell whether this client may have what others were answered."""
         if self._is_accepted(upstream, request):
             return True
-        accepted = self.proxy.accepted
-        name = accepted.name(request)
+        accepted, name = self.proxy.accepted, self._credential(request)
 
         async def ask() -> int:
             path = _LISTS.get(upstream.name, _LIST)

@@ -41,28 +41,31 @@ class Telemetry:
     """Make spans of calls that are over."""
 
     def __init__(self, provider: TracerProvider) -> None:
+        from opentelemetry import trace
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
         self._provider = provider
         self._tracer = provider.get_tracer("askonce.gateway")
+        self._extract = TraceContextTextMapPropagator().extract
+        self._asked, self._answered = trace.SpanKind.CLIENT, trace.SpanKind.INTERNAL
+        self._failed = trace.Status(trace.StatusCode.ERROR)
 
     def note(self, noted: Call | Again) -> None:
         """Make a span, unless the call is to leave no trace."""
         call = noted.call if isinstance(noted, Again) else noted
         if call.omit or call.question is None:
             return
-        from opentelemetry.trace import SpanKind, Status, StatusCode
-        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
         operation = _OPERATIONS.get(call.question.kind, call.question.kind)
         span = self._tracer.start_span(
             f"{operation} {call.question.model}".strip(),
-            TraceContextTextMapPropagator().extract(call.trace),
-            SpanKind.INTERNAL if call.outcome in ("hit", "shared") else SpanKind.CLIENT,
+            self._extract(call.trace),
+            self._answered if call.outcome in ("hit", "shared") else self._asked,
             _attributes(call, operation),
             start_time=round(noted.at * 1e9),
         )
         if call.outcome == "error" or call.status >= 400:
             span.set_attribute("error.type", str(call.status or "_OTHER"))
-            span.set_status(Status(StatusCode.ERROR))
+            span.set_status(self._failed)
         span.end(round((noted.at + noted.seconds) * 1e9))
 
     def close(self) -> None:
