@@ -20,7 +20,7 @@ from askonce.notices import warn_once
 from askonce.storage.leases import Leases
 from askonce.storage.packed import expand, read_answer, squeeze
 from askonce.storage.postgres_address import read_address
-from askonce.storage.postgres_changes import Changes
+from askonce.storage.postgres_changes import PostgresChanges
 from askonce.storage.postgres_leases import PostgresKeeper
 from askonce.storage.postgres_schema import COUNTS, EVER
 from askonce.storage.postgres_server import PATIENCE, Server, Value
@@ -81,7 +81,7 @@ class PostgresStorage:
         """How many takes were left out because their digest did not match."""
         self._server = Server(self.address)
         self._leases = Leases(PostgresKeeper(self._server), self.address.lease)
-        self._changes: list[Changes] = []
+        self._changes: list[PostgresChanges] = []
         self.renew()
         renew_in_children(self)
 
@@ -187,7 +187,7 @@ class PostgresStorage:
         self._leases.release(name)
 
     def watch(self, changed: Callable[[Key | None], None]) -> Callable[[], bool]:
-        self._changes.append(Changes(self._server, self.address.nearby, changed))
+        self._changes.append(PostgresChanges(self._server, self.address.nearby, changed))
         return self._changes[-1].is_heard
 
     # --- Counting -----------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from askonce.storage.leases import Leases
 from askonce.storage.packed import expand, read_answer, squeeze
 from askonce.storage.protocol import Filter, ModelTotals, Totals
 from askonce.storage.redis_address import read_address
-from askonce.storage.redis_changes import Changes
+from askonce.storage.redis_changes import RedisChanges
 from askonce.storage.redis_leases import RedisKeeper
 from askonce.storage.redis_script import COUNTS, HEADER, SAVED, SCRIPT
 from askonce.storage.redis_server import PATIENCE, Script, Server
@@ -68,7 +68,7 @@ class RedisStorage:
         self._server = Server(self.address)
         self._takes_prefix = f"{self.address.prefix}takes:{{".encode()
         self._leases = Leases(RedisKeeper(self._server, self._place_of_lease), self.address.lease)
-        self._changes: list[Changes] = []
+        self._changes: list[RedisChanges] = []
         self.renew()
         renew_in_children(self)
 
@@ -236,7 +236,7 @@ class RedisStorage:
         """Do as `Remote.watch` says; of a cluster, whose servers each would have to be heard, nothing is heard."""
         if self.address.kind == "cluster":
             return _never
-        self._changes.append(Changes(self._server, self._takes_prefix, self.address.nearby, changed))
+        self._changes.append(RedisChanges(self._server, self._takes_prefix, self.address.nearby, changed))
         return self._changes[-1].is_heard
 
     # --- Counting -----------------------------------------------------------------------------------------
