@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import reduce
 from pathlib import Path
 from threading import Event, Thread
 
@@ -153,36 +154,49 @@ def _cut(server: RedisServer | PostgresServer, rounds: int) -> Toll:
         )
 
 
-def two_gateways(folder: Path, kills: int) -> Toll:
-    """Kill one of two gateways on one Redis, then the other, then the Redis, while clients ask through both."""
+def all_four(folder: Path, kills: int) -> Toll:
+    """Kill each of two gateways on one Redis, and the Redis, while clients ask through both, and two programs."""
+    with started_redis(*_DURABLE) as server:
+        return _all_four(server, folder, kills)
+
+
+def all_four_postgres(folder: Path, kills: int) -> Toll:
+    """Do the same to two gateways on one PostgreSQL."""
+    with started_postgres(is_durable=True) as server:
+        lay_out(server)
+        return _all_four(server, folder, kills)
+
+
+def _all_four(server: RedisServer | PostgresServer, folder: Path, kills: int) -> Toll:
     chance = random.Random(31)
-    with Oracle() as oracle, started_redis(*_DURABLE) as server:
+    with Oracle() as oracle:
         store = server.url(timeout=2)  # a machine that is busy with all this is not an ill store
         (folder / "a").mkdir()
         (folder / "b").mkdir()
         with serving(oracle, store, folder / "a") as one, serving(oracle, store, folder / "b") as other:
             count, tolls = 60 * kills, list[Toll]()
-            plans = [
-                Plan(each.url, None, 0, count, threads=4, shuffled=True, patient=True) for each in (one, other)
-            ]
+            whole = Plan("", None, 0, count, threads=4, shuffled=True, patient=True)
+            ways = [(one.url, None), (other.url, None), (oracle.url, store), (oracle.url, store)]
+            plans = [whole._replace(url=url, store=kept) for url, kept in ways]
             asking = [Thread(target=lambda plan=plan: tolls.append(finished(plan))) for plan in plans]
             for thread in asking:
                 thread.start()
-            things: list[Gateway | RedisServer] = [one, other, server]
+            things: list[Gateway | RedisServer | PostgresServer] = [one, other, server]
             for number in range(kills):
                 time.sleep(chance.uniform(0.2, 0.6))
                 things[number % 3].kill()
                 things[number % 3].start()
             for thread in asking:
                 thread.join()
-            toll = tolls[0].plus(tolls[1])
+            toll = reduce(Toll.plus, tolls)
             # An answer that came while the store was away was not kept, and is asked for again.
             asked = -1
             for _ in range(20):
                 if asked == (asked := sum(oracle.asked.values())):
                     break
-                toll = toll.plus(finished(Plan(one.url, None, 0, count, threads=4, patient=True)))
-            assert finished(Plan(other.url, None, 0, count, threads=4, patient=True)).right == count
+                toll = toll.plus(finished(plans[0]))
+            for plan in plans[1:]:  # and what one has kept, all have
+                toll = toll.plus(finished(plan))
             return toll._replace(confirmed=count, lost=sum(oracle.asked.values()) - asked, recovery=None)
 
 
@@ -224,12 +238,21 @@ SCENARIOS = [
         lacks_postgres,
     ),
     Scenario(
-        "two gateways on one Redis, each killed",
-        "A client that tries again has its answer; what was kept through one is answered by the other",
+        "two gateways and two programs on one Redis",
+        "A client that tries again has its answer; what was kept through one is answered by all",
         "`kill -9` of one gateway, the other, and the Redis, by turns, and a new start",
-        two_gateways,
+        all_four,
         3,
         18,
         lacks_redis,
+    ),
+    Scenario(
+        "two gateways and two programs on one PostgreSQL",
+        "A client that tries again has its answer; what was kept through one is answered by all",
+        "`kill -9` of one gateway, the other, and the PostgreSQL, by turns, and a new start",
+        all_four_postgres,
+        3,
+        18,
+        lacks_postgres,
     ),
 ]
