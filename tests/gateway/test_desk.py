@@ -12,9 +12,12 @@ import pytest
 
 from askonce._core.messages import Headers
 from askonce.gateway.calls import Call
-from askonce.gateway.journal import BUCKETS, CallFilter, Journal
+from askonce.gateway.journal import Journal
+from askonce.gateway.ledger import BUCKETS, CallFilter
+from askonce.gateway.ledger_sqlite import SQLiteLedger
 from askonce.gateway.reports import percentile
 from askonce.testing import LocalProvider
+from tests.engine.stepped import until
 from tests.gateway.conftest import KEY, Running, Start
 from tests.gateway.test_proxy import CHAT, chat
 
@@ -267,21 +270,25 @@ def test_retention(tmp_path: Path) -> None:
     journal.close()
 
 
-def test_a_locked_journal_loses_lines_only(gateway: Running) -> None:
-    """A journal that cannot be written holds up no request; the page and the metrics say so."""
+def test_a_locked_journal(gateway: Running) -> None:
+    """A journal that cannot be written holds up no request; page and metrics say so; and it catches up."""
     ask(gateway)
     gateway.settle()
-    gateway.app.journal.flush()
-    gateway.app.journal._open().execute("PRAGMA busy_timeout = 1")
+    journal = gateway.app.journal
+    journal.flush()
+    assert isinstance(journal.ledger, SQLiteLedger)
+    journal.ledger._open().execute("PRAGMA busy_timeout = 1")
     other = sqlite3.connect(str(gateway.app.settings.journal), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     assert "hit" == ask(gateway).headers["x-askonce-cache"]
-    while not gateway.app.journal.lost:
-        time.sleep(0.01)
+    until(lambda: journal.trouble)
     assert "could not be written" in gateway.get("/askonce/").text
+    assert 1 == len(calls(gateway, "outcome=miss"))
     assert "askonce_trouble 1.0" in gateway.get("/askonce/metrics").text
     other.close()
-    assert 1 == len(calls(gateway, "outcome=miss"))
+    until(lambda: not journal.trouble)
+    assert 1 == len(calls(gateway, "outcome=hit"))
+    assert 0 == journal.lost
 
 
 def test_percentiles() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,28 +11,33 @@ from pathlib import Path
 import pytest
 
 from askonce.gateway.calls import Again, Call
-from askonce.gateway.journal import _LAYOUTS, CallFilter, Journal
+from askonce.gateway.journal import Journal
+from askonce.gateway.ledger import CallFilter
+from askonce.gateway.ledger_sqlite import _LAYOUTS, SQLiteLedger
 
 NOON = 1_800_000_000.0
+_numbers = itertools.count()
 
 
 def call(outcome: str = "hit", at: float = NOON, customer: str = "", *, omit: bool = False) -> Call:
     return Call("POST", "/v1/x", "openai", outcome, 200, customer, at=at, seconds=0.25, first=0.25, omit=omit)
 
 
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    made = Journal(tmp_path / "journal.db", keep=10**9, most=1 << 30)
+@pytest.fixture(params=["sqlite", "postgres"])
+def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]:
+    place: Path | str = tmp_path / "journal.db"
+    if request.param == "postgres":
+        place = request.getfixturevalue("postgres_server").url(schema=f"journal_{next(_numbers)}")
+    made = Journal(place, keep=10**9, most=1 << 30)
     yield made
+    assert "" == made.trouble
     made.close()
 
 
 def rows(journal: Journal) -> list[tuple[int, int]]:
     """Return first id and count of each row."""
     journal.flush()
-    assert journal.path is not None
-    with closing(sqlite3.connect(journal.path)) as db:
-        return db.execute("SELECT id, count FROM calls ORDER BY id").fetchall()
+    return journal.ledger.rows("SELECT id, count FROM {s}calls ORDER BY id")
 
 
 def test_calls_alike_are_one_row(journal: Journal) -> None:
@@ -108,12 +114,28 @@ def test_an_older_journal(tmp_path: Path) -> None:
     journal.close()
 
 
-def test_no_view_reads_all_rows(journal: Journal) -> None:
+def test_odd_text(journal: Journal) -> None:
+    """Whatever a client says in a path or a name is written, and found again, but for what is no text."""
+    odd = 'tab\t, new\nline\r, back\\slash, \\N, {a,"b"}, \' and %_', "é漢🦉", "a\0b", "\ud800"
+    for text in (*odd, "plain"):
+        journal.note(call(customer=text))
+    lines = journal.lines()
+    assert ["plain", "?", "a\ufffdb", *reversed(odd[:2])] == [line.customer for line in lines]
+    for line in lines:
+        assert [line] == journal.lines(CallFilter(customer=line.customer, text=line.customer))
+    assert 1 == len(journal.lines(CallFilter(text="TAB")))
+    assert [line for line in lines if line.customer == "?"] == journal.lines(CallFilter(customer="\ud800"))
+
+
+def test_no_view_of_a_file_reads_all_rows(tmp_path: Path) -> None:
     """At any size a page of lines is found through an index, whatever the filter, and so is each other view."""
+    journal = Journal(tmp_path / "journal.db", keep=10**9, most=1 << 30)
     journal.note(call(customer="ann"))
     asked: list[str] = []
     journal.flush()
-    journal._open().set_trace_callback(asked.append)
+    ledger = journal.ledger
+    assert isinstance(ledger, SQLiteLedger)
+    ledger._open().set_trace_callback(asked.append)
     views = [
         *(CallFilter(**{name: value}) for name, value in (  # type: ignore[arg-type]
             ("outcome", "hit"), ("customer", "ann"), ("provider", "p"), ("status", 200), ("since", 1.0),
@@ -129,10 +151,10 @@ def test_no_view_reads_all_rows(journal: Journal) -> None:
         journal.names(column)
     journal.totals()
     journal.classes()
-    journal._open().set_trace_callback(None)
+    ledger._open().set_trace_callback(None)
     assert len(asked) > 20
     for statement in asked:
-        plan = [row[3] for row in journal._open().execute(f"EXPLAIN QUERY PLAN {statement}")]
+        plan = [row[3] for row in ledger._open().execute(f"EXPLAIN QUERY PLAN {statement}")]
         assert not any("TEMP B-TREE" in step for step in plan), statement
         whole = [step for step in plan if step.startswith("SCAN calls") and "INDEX" not in step]
         # A scan by id, the latest first, ends with the page; nothing is skipped on the way but by `since`.

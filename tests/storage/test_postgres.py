@@ -24,7 +24,7 @@ from askonce.errors import SettingsError, StorageError
 from askonce.storage import Filter, postgres_server
 from askonce.storage.postgres import PostgresStorage
 from askonce.storage.postgres_address import read_address
-from askonce.storage.postgres_schema import STEPS
+from askonce.storage.postgres_schema import STORE
 from tests.engine.stepped import until
 from tests.servers import Link, PostgresServer, started_postgres
 from tests.storage.conftest import ask, take
@@ -164,14 +164,13 @@ def test_steps_by_many_at_once(postgres_server: PostgresServer) -> None:
     storage.close()
 
 
-def test_old_beside_new(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_beside_new(machine: Machine) -> None:
     """A newer askonce makes its step while an older one is at work, and both go on, opened anew as well."""
     old = machine()
     old.add(ask(1), take())
-    with monkeypatch.context() as patch:
-        patch.setattr(postgres_server, "STEPS", (*STEPS, "ALTER TABLE {s}.takes ADD later text"))
-        new = machine()
-        new.add(ask(2), take())
+    new = machine()
+    new._server._layout = STORE._replace(steps=(*STORE.steps, "ALTER TABLE {s}.takes ADD later text"))
+    new.add(ask(2), take())
     assert old.add(ask(3), take())
     older = machine()
     assert older.add(ask(4), take())

@@ -52,10 +52,12 @@ def calls(
 ) -> None:
     """List a gateway's calls, or show one by its NUMBER.
 
-    They are in its journal, beside the store. What a question was answered is in the store: `askonce show`.
+    They are in its journal: a file beside the store, or the PostgreSQL that is the store. What a question was
+    answered is in the store: `askonce show`.
     """
     from askonce.gateway import reports
-    from askonce.gateway.journal import CallFilter, Journal
+    from askonce.gateway.journal import Journal
+    from askonce.gateway.ledger import CallFilter
     from askonce.gateway.settings import read_gateway_settings
 
     allowed = {"since", "until"} if series else {"since"}
@@ -64,10 +66,9 @@ def calls(
         raise click.UsageError(
             f"Sums are kept of all calls: with --summary or --series there is no --{ignored[0]}."
         )
-    path = read_gateway_settings(store=store).journal
-    if path is None or not path.exists():
-        raise click.ClickException(f"There is no journal at {path}. `askonce serve` makes one beside its store.")
-    journal = Journal(path, keep=float("inf"), most=1 << 62)
+    journal = Journal(read_gateway_settings(store=store).journal, keep=float("inf"), most=1 << 62)
+    if not journal.ledger.exists():
+        raise click.ClickException(f"There is no journal at {journal.ledger.place}. `askonce serve` makes one.")
     try:
         if number is not None:
             _show(journal.line(number), number, as_json=as_json)

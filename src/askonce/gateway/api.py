@@ -12,7 +12,8 @@ from typing import Any
 from askonce._core.entry import Entry
 from askonce._core.transcript import answered, asked, gist, parameters
 from askonce.gateway import reports
-from askonce.gateway.journal import OUTCOMES, CallFilter, Journal
+from askonce.gateway.journal import Journal
+from askonce.gateway.ledger import OUTCOMES, CallFilter
 from askonce.gateway.purging import Purge, purge
 from askonce.gateway.visits import Reply, Visit, reply_json
 from askonce.storage import Filter, Storage

@@ -110,6 +110,13 @@ def lines_of(row: Sequence[Any]) -> Iterator[Line]:
         yield Line._make((first + place, at, *values[1:_SECONDS], seconds, seconds, *values[_SECONDS + 2 :]))
 
 
+def plain(text: str) -> str:
+    """Return text without what UTF-8, or PostgreSQL's text, does not have: half of a surrogate pair, and NUL."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
 def _row(call: Call) -> tuple[Any, ...]:
     question = call.question
     answer = call.take.answer if call.take is not None else call.answer
@@ -125,12 +132,12 @@ def _row(call: Call) -> tuple[Any, ...]:
         call.outcome,
         call.status,
         call.upstream,
-        provider,
+        plain(provider),
         "" if question is None else question.kind,
-        "" if question is None else question.model,
-        call.customer,
-        call.method,
-        call.path,
+        "" if question is None else plain(question.model),
+        plain(call.customer),
+        plain(call.method),
+        plain(call.path),
         None if question is None else question.key,
         call.seconds,
         call.first,
@@ -141,6 +148,6 @@ def _row(call: Call) -> tuple[Any, ...]:
         None if saves else worth,
         worth if saves else None,
         answer.seconds if saves and answer is not None else 0.0,
-        text,
-        call.why,
+        plain(text),
+        plain(call.why),
     )

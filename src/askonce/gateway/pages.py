@@ -13,7 +13,8 @@ from askonce._core.entry import Entry
 from askonce._core.transcript import answered, asked, parameters, size_text
 from askonce.gateway import charts, reports
 from askonce.gateway.api import DAY, ApiError, find_entry, read_filter, read_purge, read_whole
-from askonce.gateway.journal import OUTCOMES, Journal
+from askonce.gateway.journal import Journal
+from askonce.gateway.ledger import OUTCOMES
 from askonce.gateway.lines import Line
 from askonce.gateway.purging import purge
 from askonce.gateway.visits import Reply, Visit, redirect, seal

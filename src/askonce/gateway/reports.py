@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from askonce._engine.guard import Health
-from askonce.gateway.journal import BUCKETS, HOUR, HourSum, Journal
+from askonce.gateway.journal import Journal
+from askonce.gateway.ledger import BUCKETS, HOUR, HourSum
 
 SAVED = frozenset({"hit", "shared"})
 

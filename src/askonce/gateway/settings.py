@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from askonce.errors import SettingsError
 from askonce.gateway.upstreams import Secret, Upstream, known_upstreams
 from askonce.settings import Settings, default_store, read_duration, read_settings, read_variable
+from askonce.storage import is_postgres
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _RESERVED = frozenset({"v1", "api", "askonce"})
@@ -36,7 +37,7 @@ class GatewaySettings(NamedTuple):
     needs_keys: bool = False
     fast_path: bool = True
     keys: Path | None = None
-    journal: Path | None = None
+    journal: Path | str | None = None
     max_body: int = 64 << 20
     max_head: int = 64 << 10
     max_connections: int = 10_000
@@ -83,7 +84,7 @@ def read_gateway_settings(
     if "://" in settings.store and not settings.store.startswith("sqlite:"):  # on another machine
         folder = default_store().parent
     if folder is not None:
-        values.setdefault("journal", folder / "journal.db")
+        values.setdefault("journal", settings.store if is_postgres(settings.store) else folder / "journal.db")
         values.setdefault("keys", folder / "gateway-keys.json")
     return GatewaySettings(settings, found, **values)
 
@@ -175,6 +176,10 @@ def _text(value: Any, name: str) -> str:
     return value
 
 
+def _place(text: str) -> Path | str:
+    return text if is_postgres(text) else Path(text).expanduser()
+
+
 _READERS: dict[str, Callable[[Any, str], Any]] = {
     "default": _text,
     "cache_enabled": _flag,
@@ -182,7 +187,7 @@ _READERS: dict[str, Callable[[Any, str], Any]] = {
     "needs_keys": _flag,
     "fast_path": _flag,
     "keys": lambda value, name: Path(_text(str(value), name)).expanduser(),
-    "journal": lambda value, name: Path(_text(str(value), name)).expanduser(),
+    "journal": lambda value, name: _place(_text(str(value), name)),
     "max_body": _size,
     "max_head": _size,
     "max_connections": _number,

@@ -10,7 +10,7 @@ from pathlib import Path
 from askonce.errors import SettingsError
 from askonce.storage.protocol import Filter, Marks, Patient, Remote, Storage, Totals
 
-__all__ = ["Filter", "Marks", "Remote", "Storage", "Totals", "open_storage"]
+__all__ = ["Filter", "Marks", "Remote", "Storage", "Totals", "is_postgres", "open_storage"]
 
 _REDIS = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 
@@ -21,6 +21,11 @@ def open_patiently(url: str | Path) -> Storage:
     if isinstance(storage, Patient):
         storage.be_patient()
     return storage
+
+
+def is_postgres(url: str) -> bool:
+    """Tell whether a URL names a PostgreSQL."""
+    return url.startswith(("postgresql://", "postgres://"))
 
 
 def open_storage(url: str | Path, *, max_size: int | None = None, memory: int = 32 << 20) -> Storage:
@@ -46,7 +51,7 @@ def open_storage(url: str | Path, *, max_size: int | None = None, memory: int = 
         redis = RedisStorage(text, max_size=max_size)
         address = redis.address
         return Nearby(redis, memory=memory, seconds=address.nearby, patience=address.timeout)
-    if separator and scheme in ("postgresql", "postgres"):
+    if is_postgres(text):
         from askonce.storage.nearby import Nearby
         from askonce.storage.postgres import PostgresStorage
 

@@ -32,8 +32,8 @@ class Address(NamedTuple):
     """How long a claim outlives a process that does not renew it."""
 
 
-def read_address(url: str) -> Address:
-    """Return what a URL names; raises SettingsError, without the password, where it names nothing."""
+def read_address(url: str, setting: str = "store") -> Address:
+    """Return what the URL in a setting names; raises SettingsError, without the password, if it names nothing."""
     parts = urlsplit(url)
     userinfo, _, place = parts.netloc.rpartition("@")
     user, _, password = userinfo.partition(":")
@@ -47,7 +47,7 @@ def read_address(url: str) -> Address:
         named = urlsplit(f"//{place}")
         host, port = named.hostname, named.port
     except ValueError as error:
-        raise SettingsError(f"store: {plain!r}: {place!r} is no host and port ({error}).") from None
+        raise SettingsError(f"{setting}: {plain!r}: {place!r} is no host and port ({error}).") from None
     for name, value in (
         ("host", unquote(host or "")),
         ("port", str(port or "")),
@@ -62,18 +62,18 @@ def read_address(url: str) -> Address:
         if name == "schema":
             if not _SCHEMA.fullmatch(value):
                 raise SettingsError(
-                    f"store: {plain!r}: a schema is named with a-z, 0-9 and _, and no more than 51."
+                    f"{setting}: {plain!r}: a schema is named with a-z, 0-9 and _, and no more than 51."
                 )
             ours[name] = value
         elif name == "connections":
             if not value.isdecimal() or not 0 < int(value) <= 1000:
-                raise SettingsError(f"store: {plain!r}: connections={value} is no number from 1 to 1000.")
+                raise SettingsError(f"{setting}: {plain!r}: connections={value} is no number from 1 to 1000.")
             ours[name] = int(value)
         elif name in _OURS:
-            ours[name] = read_seconds(name, value, plain)
+            ours[name] = read_seconds(name, value, plain, setting)
         elif name not in _THEIRS:
             raise SettingsError(
-                f"store: {plain.partition('?')[0]!r}: there is no {name!r} in its URL. There are "
+                f"{setting}: {plain.partition('?')[0]!r}: there is no {name!r} in its URL. There are "
                 f"{', '.join(_OURS + _THEIRS)}."
             )
     return Address(plain, connection, **ours)

@@ -9,6 +9,8 @@ An entry is locked before it is changed, and a change touches one entry, so that
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 COUNTS = (
     "entries", "takes", "size", "hits", "read", "written", "micros", "read_saved", "written_saved", "cached_saved",
     "stored_saved", "uncounted",
@@ -155,4 +157,14 @@ BEGIN
 END $$;
 """  # noqa: S608 (our own names)
 
-STEPS: tuple[str, ...] = (_FIRST,)
+
+class Layout(NamedTuple):
+    """What is made in a schema, step by step, and what it is called by whoever uses it."""
+
+    steps: tuple[str, ...]
+    what: str
+    setting: str
+    """What names another."""
+
+
+STORE = Layout((_FIRST,), "the store", "store= or ASKONCE_STORE")

@@ -13,14 +13,14 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from askonce.errors import SettingsError, StorageError
 from askonce.forks import renew_in_children
 from askonce.storage.postgres_address import Address
-from askonce.storage.postgres_schema import STEPS
+from askonce.storage.postgres_schema import STORE, Layout
 
 PATIENCE = 10.0  # seconds, for what no call waits for
 _SHARE = 0.5  # of the time that a call may be kept waiting, as long as it may begin to ask something
@@ -36,6 +36,7 @@ _READERS: dict[int, Callable[[bytes], Any]] = {
     23: lambda data: _HALF.unpack(data)[0],
     25: bytes,
     701: lambda data: _FLOAT.unpack(data)[0],
+    1043: lambda data: str(data, "utf-8"),  # varchar, of which nobody wants bytes
     2278: lambda data: None,  # void
 }
 _parents: list[Any] = []  # connections that a forked child must neither use nor close
@@ -48,6 +49,9 @@ _Readers = list[tuple[int, Callable[[bytes], Any]]]
 _BINARY = [1] * 32
 _GONE = ("42P01", "42883", "3F000")  # no such table, function or schema: somebody has dropped it
 _WELL = (1, 2)  # no rows, or rows
+_COPIES_IN = 4
+
+T = TypeVar("T")
 
 
 class Link:
@@ -80,6 +84,18 @@ class Link:
             for row in range(result.ntuples)
         ]
 
+    def copy(self, sql: str, lines: Iterable[bytes], until: float) -> None:
+        """Have a COPY … FROM STDIN take in lines; raises what `execute` does."""
+        self.pg.send_query(sql.replace("{s}", self._schema).encode())
+        if (ready := self._next_of(until)).status != _COPIES_IN:
+            raise _Refused(ready)
+        for line in lines:
+            while not self.pg.put_copy_data(line):
+                self._send_all(until)
+        while not self.pg.put_copy_end():
+            self._send_all(until)
+        self._receive(until)
+
     def _prepare(self, sql: str, until: float) -> tuple[bytes, _Readers]:
         name = b"s%d" % len(self._prepared)
         self.pg.send_prepare(name, sql.replace("{s}", self._schema).encode())
@@ -91,13 +107,20 @@ class Link:
         return known
 
     def _receive(self, until: float) -> Any:
+        found = self._next_of(until)
+        while (more := self._next(until)) is not None:
+            found = more
+        if found.status not in _WELL:
+            raise _Refused(found)
+        return found
+
+    def _next_of(self, until: float) -> Any:
+        """Send what is to be sent, and return the first that comes."""
         if self.pg.flush():
             self._send_all(until)
         found = self._next(until)
-        while found is not None and (more := self._next(until)) is not None:
-            found = more
-        if found is None or found.status not in _WELL:
-            raise _Refused(found)
+        if found is None:
+            raise _Refused(None)
         return found
 
     def _next(self, until: float) -> Any:
@@ -163,8 +186,9 @@ def _sent(value: Value) -> bytes | None:
 class Server:
     """Have a PostgreSQL do things. Every method raises StorageError with the cause and the cure."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, layout: Layout = STORE) -> None:
         self.address = address
+        self._layout = layout
         self._psycopg = _psycopg()
         self._is_made = False
         self._patience = PATIENCE
@@ -182,23 +206,42 @@ class Server:
 
     def ask(self, sql: str, *values: Value) -> list[Row]:
         """Return the rows of a statement, or give up after the time that a call may be kept waiting."""
-        return self._run(sql, values, _SHARE * self.address.timeout)
+        return self._run(lambda link, until: link.execute(sql, values, until), _SHARE * self.address.timeout)
 
     def do(self, sql: str, *values: Value) -> list[Row]:
         """Return the rows of a statement that no call waits for."""
+        return self._try_twice(lambda link, until: link.execute(sql, values, until))
+
+    def transact(self, work: Callable[[Link, float], T]) -> T:
+        """Do work in one transaction, for which no call waits; it gets a connection, and the end of its time."""
+
+        def whole(link: Link, until: float) -> T:
+            link.execute("BEGIN", (), until)
+            try:
+                found = work(link, until)
+                link.execute("COMMIT", (), until)
+            except _Refused as refused:
+                refused.keeps_connection = False  # on which a transaction is open
+                raise
+            return found
+
+        return self._try_twice(whole)
+
+    def _try_twice(self, work: Callable[[Link, float], T]) -> T:
+        """Do what no call waits for; what was dropped meanwhile is made anew."""
         try:
-            return self._run(sql, values, self._patience)
+            return self._run(work, self._patience)
         except StorageError as error:
             if not isinstance(error.__cause__, _Refused) or error.__cause__.state not in _GONE:
                 raise
-            return self._run(sql, values, self._patience)
+            return self._run(work, self._patience)
 
-    def _run(self, sql: str, values: Sequence[Value], seconds: float) -> list[Row]:
+    def _run(self, work: Callable[[Link, float], T], seconds: float) -> T:
         until = time.monotonic() + seconds
         try:
             link = self._take(until)
             try:
-                rows = link.execute(sql, values, until)
+                found = work(link, until)
             except _Refused as refused:
                 if refused.state in _GONE:
                     self._is_made = False  # the next connection makes all anew
@@ -216,7 +259,7 @@ class Server:
         except (_Refused, self._psycopg.Error, OSError) as error:
             raise self._explain(error) from error
         else:
-            return rows
+            return found
 
     def _take(self, until: float) -> Link:
         """Return an idle connection or, while there are not too many, a new one; each in use has a place."""
@@ -281,12 +324,23 @@ class Server:
         else:
             link.close()
 
-    def _connect(self) -> Link:
+    def exists(self) -> bool:
+        """Tell whether anything was made here, and make nothing."""
+        try:
+            with self._open() as connection:
+                return self._has_steps(connection)
+        except self._psycopg.Error as error:
+            raise self._explain(error) from error
+
+    def _open(self) -> Any:
         options = f"-c statement_timeout={1000 * PATIENCE:.0f} -c synchronous_commit=on"
         given = {"application_name": "askonce", "connect_timeout": "5", "tcp_user_timeout": "10000"}
-        connection = self._psycopg.connect(
+        return self._psycopg.connect(
             **(given | self.address.connection), options=options, autocommit=True, client_encoding="utf8"
         )
+
+    def _connect(self) -> Link:
+        connection = self._open()
         try:
             with self._making:
                 if not self._is_made:
@@ -299,9 +353,8 @@ class Server:
 
     def _make(self, connection: Any) -> None:
         """Make the steps that are not there yet; one process does, and others wait for it."""
-        schema = self.address.schema
-        known = connection.execute("SELECT to_regclass(%s) IS NOT NULL", [f"{schema}.steps"]).fetchone()[0]
-        if known and _step(connection, schema) >= len(STEPS):
+        schema, steps = self.address.schema, self._layout.steps
+        if self._has_steps(connection) and _step(connection, schema) >= len(steps):
             return
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
@@ -309,16 +362,22 @@ class Server:
             connection.execute(
                 f"CREATE TABLE IF NOT EXISTS {schema}.steps (step int PRIMARY KEY, made timestamptz DEFAULT now())"
             )
-            for number in range(_step(connection, schema), len(STEPS)):
-                connection.execute(STEPS[number].replace("{s}", schema))
+            for number in range(_step(connection, schema), len(steps)):
+                connection.execute(steps[number].replace("{s}", schema))
                 connection.execute(f"INSERT INTO {schema}.steps VALUES (%s)", [number + 1])  # noqa: S608 (checked)
+
+    def _has_steps(self, connection: Any) -> bool:
+        sql = "SELECT to_regclass(%s) IS NOT NULL"
+        return bool(connection.execute(sql, [f"{self.address.schema}.steps"]).fetchone()[0])
 
     def _explain(self, error: object) -> StorageError:
         told = " ".join(str(error).split())
         secret = self.address.connection.get("password")
         if secret:
             told = told.replace(secret, "***")
-        return StorageError(f"the store at {self.address.url} {_cure(error, told)}")
+        return StorageError(
+            f"{self._layout.what} at {self.address.url} {_cure(error, told, self._layout.setting)}"
+        )
 
     @contextmanager
     def closing(self) -> Iterator[None]:
@@ -337,7 +396,7 @@ class Server:
                 self._drop(self._idle.pop())
 
 
-def _cure(error: object, told: str) -> str:
+def _cure(error: object, told: str, setting: str) -> str:
     """Say what PostgreSQL did not do, and what to do; a failed connection has no code, only a text."""
     state, said = getattr(error, "state", None) or getattr(error, "sqlstate", None) or "", f"({told})"
 
@@ -359,7 +418,7 @@ def _cure(error: object, told: str) -> str:
     if state == "3D000" or says("does not exist"):
         return f"does not have what its URL names {said}. Make it, or name another: {_SHAPE}"
     if state[:2] in ("", "08", "57"):
-        return f"cannot be reached {said}. Start it, or name another with store= or ASKONCE_STORE."
+        return f"cannot be reached {said}. Start it, or name another with {setting}."
     return f"could not do what it was asked {said}. Look into its log."
 
 

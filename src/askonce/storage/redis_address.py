@@ -112,14 +112,14 @@ def _host(place: str, port: int, url: str) -> tuple[str, int]:
         raise SettingsError(f"store: {url!r}: {place!r} is no host and port ({error}).") from None
 
 
-def read_seconds(name: str, value: str, url: str) -> float:
+def read_seconds(name: str, value: str, url: str, setting: str = "store") -> float:
     """Return the seconds that a part of a URL stands for; raises SettingsError."""
     try:
         seconds = float(value[:-2]) / 1000 if value.endswith("ms") else read_duration(value, name)
     except (ValueError, ControlError) as error:
-        raise SettingsError(f"store: {url!r}: {name}={value} is no time ({error}).") from None
+        raise SettingsError(f"{setting}: {url!r}: {name}={value} is no time ({error}).") from None
     if not 0 < seconds <= _LONGEST.get(name, 86_400.0):
         raise SettingsError(
-            f"store: {url!r}: {name}={value} is not between 0 and a {'year' if name in _LONGEST else 'day'}."
+            f"{setting}: {url!r}: {name}={value} is not between 0 and a {'year' if name in _LONGEST else 'day'}."
         )
     return seconds
