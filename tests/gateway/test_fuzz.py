@@ -64,7 +64,7 @@ def test_the_api(url: str, data: some.DataObject) -> None:
 
 
 _JSON: some.SearchStrategy[Any] = some.recursive(
-    some.none() | some.booleans() | some.integers(-(10**20), 10**20) | some.text(max_size=12),
+    some.none() | some.booleans() | some.integers(-(10**20), 10**20) | some.text(some.characters(), max_size=12),
     lambda inner: some.lists(inner, max_size=3) | some.dictionaries(some.text(max_size=10), inner, max_size=3),
     max_leaves=8,
 )
@@ -83,6 +83,8 @@ def test_any_body(url: str, fields: dict[str, Any], tail: str) -> None:
     headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
     answer = httpx.post(f"{url}/v1/chat/completions", content=body, headers=headers, timeout=20, trust_env=False)
     assert answer.status_code < 500, answer.text
+    health = httpx.get(f"{url}/askonce/health", timeout=20, trust_env=False)
+    assert {"live": True, "ready": True} == health.json()
 
 
 @seed(3)
