@@ -7,8 +7,6 @@ its row says otherwise.
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shutil
 import statistics
@@ -24,15 +22,13 @@ from typing import Any
 
 import httpx
 
+from askonce.gateway.keys import Keys
 from benchmarks import calls
 from benchmarks.figures import Check, Plot, Result, Scale, Spread, Table, number, ratios
 from benchmarks.gateways import PEERS, lacking
-from benchmarks.processes import ROOT, environment
 from benchmarks.serving import Server, bare, free_port, launched, pinned
 
 CONNECTIONS = (1, 64)
-KEY_NAME = "benchmark"
-_TICK = 1 / os.sysconf("SC_CLK_TCK")
 _NGINX = """
 daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/log crit;
 events {{ worker_connections 1024; }}
@@ -61,37 +57,23 @@ def nginx(stack: ExitStack, folder: Path, stream: bool) -> Server:
     return launched(stack, port, ["nginx", "-p", str(folder), "-c", str(file)])
 
 
-def gateway(*options: str, **fields: Any) -> Start:
-    """askonce, whose clients show gateway keys; the provider's key is its own."""
+def gateway(*options: str, store: str | None = None, **fields: Any) -> Start:
+    """askonce, whose clients show gateway keys; the provider's key is its own. The store is a file by itself."""
 
     def start(stack: ExitStack, folder: Path, stream: bool) -> Server:
         upstream = bare(stack, folder, stream)
         (folder / "key").write_text(calls.KEY)
+        key = Keys(folder / "keys.json").add("benchmark", admin=False)
         config = folder / "askonce.toml"
         config.write_text(
+            f'store = "{store or folder / "cache.db"}"\nkeys = "{folder}/keys.json"\n'
+            f'journal = "{folder}/journal.db"\ncache_enabled = true\n'
             f'[upstreams.openai]\nurl = "http://127.0.0.1:{upstream.port}"\nkey_file = "{folder}/key"\n'
         )
-        store = ["--store", str(folder / "cache.db")]
-        made = subprocess.run(
-            [sys.executable, "-m", "askonce", "keys", "add", KEY_NAME, "--json", *store],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT, env=environment(), check=True,
-        )  # fmt: skip
         port = free_port()
-        command = [
-            sys.executable,
-            "-m",
-            "askonce",
-            "serve",
-            "--port",
-            str(port),
-            "--config",
-            str(config),
-            "--cache",
-        ]
-        headers = {"authorization": f"Bearer {json.loads(made.stdout)['key']}"}
-        return launched(
-            stack, port, [*command, *store, *options], headers=headers, fields=fields, upstream=upstream
-        )
+        command = [sys.executable, "-m", "askonce", "serve", "--port", str(port), "--config", str(config)]
+        headers = {"authorization": f"Bearer {key}"}
+        return launched(stack, port, [*command, *options], headers=headers, fields=fields, upstream=upstream)
 
     return start
 
@@ -142,6 +124,7 @@ def run(scale: Scale) -> Result:
 class Sample:
     """What one turn of one server showed: CPU seconds a request, requests a second, the 99th percentile in ms."""
 
+    requests: int
     cpu: float
     rate: float
     slow: float
@@ -167,18 +150,32 @@ def _race(scale: Scale, connections: int, *, stream: bool) -> dict[str, list[Sam
         script = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "ask.lua"
         for place in range(scale.of(2, 1) + 1):
             for name, server in servers.items():
-                sample = _load(server, script, connections, scale.of(2, 1), stream=stream)
+                sample = load(server, script, connections, scale.of(2, 1), stream=stream, questions=1)
                 if place or scale.quick:
                     found[name].append(sample)
     return found
 
 
-def _load(server: Server, script: Path, connections: int, seconds: int, *, stream: bool) -> Sample:
-    """Have wrk ask for so long."""
+def load(server: Server, script: Path, connections: int, seconds: int, *, stream: bool, questions: int) -> Sample:
+    """Have wrk ask so many questions in turn, for so long."""
     given = {"content-type": "application/json", **server.headers}
     lines = [f'wrk.headers["{name}"] = [[{value}]]' for name, value in given.items()]
-    asked = server.asked(0, stream=stream).decode()
-    script.write_text("\n".join(['wrk.method = "POST"', f"wrk.body = [[{asked}]]", *lines]) + "\n")
+    mould = server.asked(0, stream=stream).decode()
+    assert mould.count("00000000") == 1, "the number of the question"
+    asked = ['wrk.method = "POST"', f"wrk.body = [[{mould}]]"]
+    if questions > 1:
+        asked += [
+            "local mould, n, asked = wrk.body, 0, {}",
+            "function request()",
+            f"  n = (n + 1) % {questions}",
+            "  if not asked[n] then",
+            '    local body = mould:gsub("00000000", string.format("%08d", n))',
+            "    asked[n] = wrk.format(nil, nil, nil, body)",
+            "  end",
+            "  return asked[n]",
+            "end",
+        ]
+    script.write_text("\n".join([*lines, *asked]) + "\n")
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script), server.url]
     before = server.cpu()
     said = subprocess.run([*pinned(1), *command], stdout=subprocess.PIPE, text=True, check=True).stdout
@@ -192,7 +189,7 @@ def _load(server: Server, script: Path, connections: int, seconds: int, *, strea
     assert rate, said
     assert slow, said
     unit = {"us": 0.001, "ms": 1.0, "s": 1000.0}[slow[2]]
-    return Sample(spent / int(done[1]), float(rate[1]), float(slow[1]) * unit)
+    return Sample(int(done[1]), spent / int(done[1]), float(rate[1]), float(slow[1]) * unit)
 
 
 def _table(name: str, found: dict[str, list[Sample]]) -> Table:

@@ -90,14 +90,15 @@ def go(stack: ExitStack, folder: Path, stream: bool) -> Server:
     return launched(stack, port, [str(folder / "hit"), str(port), str(folder / "answer"), kind])
 
 
-def litellm(cache: str) -> Callable[[ExitStack, Path, bool], Server]:
-    """LiteLLM's proxy, with its cache in memory or in Redis."""
+def litellm(cache: str, redis: int | None = None) -> Callable[[ExitStack, Path, bool], Server]:
+    """LiteLLM's proxy, with its cache in memory or in Redis, at that port if it is there already."""
 
     def start(stack: ExitStack, folder: Path, stream: bool) -> Server:
         upstream, port = bare(stack, folder, stream), free_port()
         params = "type: local"
         if cache == "redis":
-            params = f'type: redis, host: "127.0.0.1", port: {stack.enter_context(servers.redis()).port}'
+            port_of_redis = redis or stack.enter_context(servers.redis()).port
+            params = f'type: redis, host: "127.0.0.1", port: {port_of_redis}'
         file = folder / "litellm.yaml"
         file.write_text(_LITELLM.format(model=calls.MODEL, upstream=upstream.port, cache=params))
         command = [str(_ENVS / "litellm/bin/litellm"), "--config", str(file), "--port", str(port)]

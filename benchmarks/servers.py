@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from benchmarks.serving import seconds_of
+
 
 class Redis:
     """A running Redis."""
@@ -23,6 +25,10 @@ class Redis:
     def url(self, **query: object) -> str:
         """Return its URL as a store."""
         return f"redis://127.0.0.1:{self.port}?" + "&".join(f"{name}={value}" for name, value in query.items())
+
+    def cpu(self) -> float:
+        """Return the seconds of CPU that it has used."""
+        return seconds_of(self._process.pid)
 
     def pause(self) -> None:
         """Have it answer nothing."""

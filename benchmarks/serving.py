@@ -53,7 +53,7 @@ class Server:
 
     def cpu(self) -> float:
         """Return the seconds of CPU that it and its children have used."""
-        return sum(_cpu(pid) for pid in _family(self.process.pid))
+        return sum(seconds_of(pid) for pid in _family(self.process.pid))
 
 
 def bare(stack: ExitStack, folder: Path, stream: bool) -> Server:
@@ -126,7 +126,7 @@ def _family(pid: int) -> Iterator[int]:
     yield from found
 
 
-def _cpu(pid: int) -> float:
+def seconds_of(pid: int) -> float:
     """Return the seconds of CPU that a process has used, all its threads together."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) * _TICK
