@@ -20,7 +20,7 @@ from askonce._core.messages import Answer, Headers, Request
 from askonce._core.rotation import Repeat
 from askonce._dropin import state
 from askonce._dropin.copies import CannotCopyError, copier
-from askonce._engine.cache import Call
+from askonce._engine.call import Call
 from askonce.intercept.transport import ClientSeam
 from askonce.storage.lru import LRU
 

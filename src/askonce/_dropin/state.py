@@ -117,7 +117,7 @@ def _is_there(store: str) -> bool:
 def _add(cache: Cache, place: Place) -> None:
     scheme, host, port = place
     if not _known.find(scheme, host, port):
-        cache.add_domain(Domain("", host, port, EVERY_ROUTE))
+        cache.reader.add_domain(Domain("", host, port, EVERY_ROUTE))
 
 
 @atexit.register

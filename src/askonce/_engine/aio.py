@@ -21,7 +21,8 @@ from askonce._core.entry import Take
 from askonce._core.messages import Answer, Head, Request
 from askonce._core.playback import head_pause, pieces
 from askonce._core.tape import Left
-from askonce._engine.cache import Cache, Call, Match
+from askonce._engine.cache import Cache
+from askonce._engine.call import Call, Match
 from askonce._engine.course import (
     Ask,
     Do,

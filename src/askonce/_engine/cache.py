@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from askonce._core.body import CONTROL_FIELDS, Body, canonical_json, read_body
-from askonce._core.coding import accepted, coding_of, undo
-from askonce._core.controls import CREDENTIAL, CUSTOMER, NONE, Controls, Mode, read_fields, read_headers
+from askonce._core.controls import NONE, Mode
 from askonce._core.decide import Find, Forward, Imported, Refuse, Replay, Verdict, decide, reader_ttl
-from askonce._core.domains import Domain, Domains, Route, is_stateful
 from askonce._core.entry import MARK_KEY, Key, Question, Take
-from askonce._core.key import identify
-from askonce._core.messages import Answer, Head, Headers, Request
-from askonce._core.noise import normalized
+from askonce._core.messages import Answer, Request
 from askonce._core.refusal import is_keyless, refusal
 from askonce._core.rotation import Repeat, choose
+from askonce._engine.call import Call, Match, Origin, Steady, fit
 from askonce._engine.claim import Claim
 from askonce._engine.context import overrides
-from askonce._engine.flight import Flight, Flights, Name
+from askonce._engine.flight import Flight, Flights
 from askonce._engine.guard import Guard
 from askonce._engine.meter import Meter, Stats
+from askonce._engine.reader import Door, Reader, path_of
 from askonce._engine.tickets import Tickets
 from askonce._engine.writer import Job
 from askonce.errors import ControlError
@@ -38,93 +34,10 @@ from askonce.storage.protocol import Texts
 if TYPE_CHECKING:
     from askonce._engine.images import Images
 
-_CALLS = 4 << 20  # bytes of requests, again of bodies, and of hits, that are remembered
+_CALLS = 4 << 20  # bytes of requests, and again of hits, that are remembered
 _TALLY = 64  # hits that may wait to be counted, and for how many seconds
 _TALLY_SECONDS = 1.0
-_ORIGINS = 1024  # origins of which it is remembered whether they are ours
 _CANDIDATES = 400  # recorded questions that a missed one is compared with
-
-
-Origin = tuple[str, str, str, int | None, str]
-"""A request's method, scheme, host, port and target."""
-
-
-class Match(NamedTuple):
-    """A request that is generation, by its method and URL."""
-
-    domain: Domain
-    route: Route
-
-
-class Call(NamedTuple):
-    """One request on its way through the cache. `request` still has the controls in its headers."""
-
-    request: Request
-    headers: Headers
-    body: Body
-    match: Match
-    question: Question
-    controls: Controls
-
-    @property
-    def repeats(self) -> bool:
-        """Whether a call like it may get another answer, so that it matters how many there were."""
-        return self.controls.repeat is not Repeat.SAME
-
-    @property
-    def rotates(self) -> bool:
-        """Whether answers come round."""
-        repeat = self.controls.repeat
-        return repeat is Repeat.ROTATE or (repeat is Repeat.ALL and self.controls.seed is None)
-
-    @property
-    def series(self) -> tuple[Key, str | None]:
-        """What calls have in common that are numbered together."""
-        return self.question.key, self.controls.seed
-
-    def name(self, slot: int) -> Name:
-        """What calls have in common that one answer serves."""
-        return self.question.key, self.controls.seed, slot
-
-    def accepts(self, head: Head) -> bool:
-        """Tell whether the caller takes the content coding of this answer."""
-        coding = coding_of(head.headers)
-        return not coding or not accepted(self.request.headers).isdisjoint({coding, "*"})
-
-    def outgoing(self, codings: frozenset[str] | None = None) -> Request:
-        """Return what the provider gets: no controls, and of content codings, if given, these alone."""
-        headers = self.headers
-        if codings is not None and not accepted(headers) <= codings | {"identity", ""}:
-            wanted = ", ".join(sorted(accepted(headers) & codings)) or "identity"
-            headers = Headers(
-                tuple((n, wanted.encode() if n.lower() == b"accept-encoding" else v) for n, v in headers)
-            )
-        if headers is self.request.headers and self.body.sent is self.request.body:
-            return self.request
-        request = self.request._replace(headers=headers)
-        return request if self.body.sent is self.request.body else request.with_body(self.body.sent)
-
-
-class Steady(NamedTuple):
-    """A hit whose decision depends on the call and its takes alone: the same until one of them changes.
-
-    `until` is when it is no longer fresh, in Unix seconds; None: never.
-    """
-
-    call: Call
-    take: Take
-    answer: Answer
-    until: float | None
-
-
-class Door(NamedTuple):
-    """How calls come in.
-
-    `opt_in`: the cache is off unless a request asks for it. `dialects`: other gateways' controls are understood.
-    """
-
-    opt_in: bool = False
-    dialects: bool = False
 
 
 class Cache:
@@ -139,7 +52,6 @@ class Cache:
         door: Door = Door(),  # noqa: B008 (immutable)
     ) -> None:
         self.settings = settings
-        self.door = door
         if storage is None:
             storage = open_storage(settings.store, max_size=settings.max_size, memory=settings.memory)
         bundles = [open_storage(path, memory=settings.memory) for path in settings.bundles]
@@ -149,24 +61,16 @@ class Cache:
             storage = Layers(storage, [*bundles, *beneath])
         self.guard = Guard(storage)
         self._has_imported: bool | None = None
-        self._wants_plain = isinstance(storage, Texts) and storage.wants_plain
+        self.reader = Reader(settings, door, wants_plain=isinstance(storage, Texts) and storage.wants_plain)
         self.meter = Meter()
         self.flights = Flights()
         self.tickets = Tickets()
         self._images: Images | None = None  # made when there is a use for it: most caches have none
-        self._domains = Domains(settings.domains)
-        self._matches: dict[Origin, Match | None] = {}
         # Those whose counting is put off, since it costs more than they do.
         self._recalled: deque[tuple[Steady, float]] = deque()
         self._tallied = time.monotonic()
         self._steady: LRU[bytes, Steady] = LRU(_CALLS)
         self._calls: LRU[Request, Call] = LRU(_CALLS)
-        self._bodies: LRU[tuple[str, bytes], Body] = LRU(_CALLS)
-        self._fields = CONTROL_FIELDS
-        if door.dialects:
-            from askonce._core.dialects import FOREIGN_FIELDS
-
-            self._fields = CONTROL_FIELDS | FOREIGN_FIELDS
         self.log = log or _print_line
 
     def __repr__(self) -> str:
@@ -174,32 +78,11 @@ class Cache:
 
     def match(self, *origin: *Origin) -> Match | None:
         """Return what makes a request of this origin ours, or None where it is to be left alone."""
-        try:
-            found = self._matches[origin]
-        except KeyError:
-            if len(self._matches) >= _ORIGINS:
-                self._matches.clear()
-            found = self._matches[origin] = self._find_match(*origin)
-        if found is None and self.settings.debug and self.knows(*origin[1:4]):
+        found = self.reader.match(*origin)
+        if found is None and self.settings.debug and self.reader.knows(*origin[1:4]):
             method, _, host, _, target = origin
-            self._report("passed", f"{method} {host}{_path(target)}", "not generation")
+            self._report("passed", f"{method} {host}{path_of(target)}", "not generation")
         return found
-
-    def add_domain(self, domain: Domain) -> None:
-        """Take in one more host whose generation is answered from here."""
-        self._domains.add(domain)
-        self._matches.clear()
-
-    def knows(self, scheme: str, host: str, port: int | None) -> bool:
-        """Tell whether this is a provider's host."""
-        return bool(self._domains.find(scheme, host, port))
-
-    def _find_match(self, method: str, scheme: str, host: str, port: int | None, target: str) -> Match | None:
-        for domain in self._domains.find(scheme, host, port):
-            route = domain.route(method, _path(target))
-            if route is not None:
-                return Match(domain, route)
-        return None
 
     def steady(self, request: Request) -> Steady | None:
         """Return the hit that the same request, byte for byte, was before; whether it still is, is not said."""
@@ -255,7 +138,7 @@ class Cache:
             if known is not None:
                 return known
         try:
-            call = self._read(request, match, override)
+            call = self.reader.read(request, match, override)
         except ControlError as error:
             self.meter.count("refused")
             self._report("refused", f"{request.method} {request.host}{request.path}", str(error))
@@ -263,56 +146,6 @@ class Cache:
         if override is NONE:
             self._calls.put(request, call, 2 * len(request.body) + 4096)
         return call
-
-    def _read(self, request: Request, match: Match, override: Controls) -> Call:
-        from_headers, headers = self.read_headers(request.headers)
-        body = self._read_body(headers.get(b"content-type") or "", request.body)
-        asked = from_headers.over(self._read_fields(body)).over(override)
-        controls = asked.over(self.settings.controls)
-        if self.door.opt_in and not asked.enabled:
-            controls = controls._replace(mode=Mode.OFF)
-        if controls.by_credential:
-            controls = controls._replace(customer=_credential(request))
-        if is_stateful(match.route, body.state, headers.get(b"prefer")):
-            controls = controls._replace(mode=Mode.OFF)
-        controls = controls._replace(seed=_seed(controls.seed, body.seed), partition=_partition(controls))
-        question = identify(
-            request._replace(headers=headers), body, match.domain, match.route, controls.partition or ""
-        )
-        if controls.tags:
-            question = question._replace(tags=controls.tags)
-        if self._wants_plain and controls.mode is not Mode.OFF:
-            headers = _without_coding(headers)
-        return Call(request, headers, body, match, question, controls)
-
-    def read_headers(self, headers: Headers) -> tuple[Controls, Headers]:
-        """Read the controls in a request's headers; return them and the headers that go to the provider."""
-        own, kept = read_headers(headers)
-        if not self.door.dialects:
-            return own, kept
-        from askonce._core.dialects import read_foreign_headers  # programs without a gateway need not load it
-
-        foreign, kept = read_foreign_headers(kept)
-        controls = own.over(foreign)
-        if "helicone" in controls.dialects and controls.ttl is None:  # whose max-age is for how long to keep
-            controls = controls._replace(ttl=controls.max_age)
-        return controls, kept
-
-    def _read_fields(self, body: Body) -> Controls:
-        if not body.controls or not self.door.dialects:
-            return read_fields(body.controls)
-        from askonce._core.dialects import read_foreign_fields
-
-        return read_fields(body.controls).over(read_foreign_fields(body.controls))
-
-    def _read_body(self, content_type: str, raw: bytes) -> Body:
-        body = self._bodies.get((content_type, raw))
-        if body is None:
-            body = read_body(content_type, raw, self._fields)
-            if self.settings.normalize:
-                body = normalized(body, self.settings.normalize)
-            self._bodies.put((content_type, raw), body, len(raw) + len(body.canonical) + 256)
-        return body
 
     @property
     def images(self) -> Images:
@@ -521,7 +354,7 @@ class Cache:
         """Return what the provider gets of a request that is not looked at, or an error if none may be asked."""
         origin = f"{request.method} {request.host}{request.path}"
         try:
-            given, headers = self.read_headers(request.headers)
+            given, headers = self.reader.read_headers(request.headers)
         except ControlError as error:
             self.meter.count("refused")
             self._report("refused", origin, str(error))
@@ -566,46 +399,6 @@ class _FarAwayError(Exception):
 
 def _search_far_away(question: Question, limit: int) -> Sequence[Question]:
     raise _FarAwayError
-
-
-def fit(call: Call, answer: Answer) -> Answer:
-    """Return an answer in a content coding that the caller takes."""
-    if call.accepts(answer.head):
-        return answer
-    head, chunks = undo(answer.head, answer.chunks)
-    return answer._replace(head=head, chunks=chunks)
-
-
-def _seed(named: str | None, asked: str | None) -> str | None:
-    """Return what tells a take from the others: the seed in the body, and the name that the caller gave it."""
-    if named is None:
-        return asked
-    name = f"name={canonical_json(named)}"
-    return name if asked is None else f"{name},{asked}"
-
-
-def _partition(controls: Controls) -> str:
-    if controls.customer is None:
-        return controls.partition or ""
-    customer = CUSTOMER + controls.customer
-    return f"{controls.partition}/{customer}" if controls.partition else customer
-
-
-def _without_coding(headers: Headers) -> Headers:
-    return Headers((n, b"identity" if n.lower() == b"accept-encoding" else v) for n, v in headers)
-
-
-def _path(target: str) -> str:
-    return target.partition("?")[0].partition("#")[0]
-
-
-def _credential(request: Request) -> str:
-    """Name a partition after whoever asks, without saying who that is."""
-    names = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
-    credential = "\n".join(request.headers.get(name) or "" for name in names)
-    if not credential.strip():
-        credential = request.query
-    return CREDENTIAL + hashlib.sha256(credential.encode()).hexdigest()[:32]
 
 
 def _print_line(line: str) -> None:

@@ -16,7 +16,8 @@ from askonce._core.controls import Mode
 from askonce._core.decide import Forward, Refuse, Replay, Verdict
 from askonce._core.entry import Take
 from askonce._core.messages import Answer, Request
-from askonce._engine.cache import Cache, Call, Match
+from askonce._engine.cache import Cache
+from askonce._engine.call import Call, Match
 from askonce._engine.flight import Flight, Host, Phase
 from askonce._engine.patience import Patience
 from askonce._engine.upstream import HEAD_SILENCE

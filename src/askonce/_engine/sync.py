@@ -15,7 +15,8 @@ from askonce._core.coding import CODINGS
 from askonce._core.messages import Answer, Head, Request
 from askonce._core.playback import head_pause, pieces
 from askonce._core.tape import Left
-from askonce._engine.cache import Cache, Match
+from askonce._engine.cache import Cache
+from askonce._engine.call import Match
 from askonce._engine.course import Ask, Do, Following, Leading, Nap, Outcome, Passed, Played, Wait, course
 from askonce._engine.flight import Flight
 from askonce._engine.threads import Thread, replies, wait

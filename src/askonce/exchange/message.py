@@ -14,7 +14,8 @@ from askonce._core.controls import Mode
 from askonce._core.entry import Key, Take
 from askonce._core.messages import Answer, Headers, Request
 from askonce._core.tape import Tape
-from askonce._engine.cache import Cache, Match
+from askonce._engine.cache import Cache
+from askonce._engine.call import Match
 from askonce.exchange.finding import Finding, Recorded, Skipped
 from askonce.settings import Settings
 from askonce.storage.memory import MemoryStorage

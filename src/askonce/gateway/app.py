@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from askonce._engine.cache import Cache, Door
+from askonce._engine.cache import Cache
+from askonce._engine.reader import Door
 from askonce.errors import SettingsError
 from askonce.gateway.calls import Again, Call
 from askonce.gateway.desk import Desk

@@ -16,8 +16,8 @@ from askonce._core.messages import Answer, Headers, Request
 from askonce._core.refusal import refusal
 from askonce._core.tape import Left, Tape
 from askonce._engine.aio import AsyncAnswered, answer_call
-from askonce._engine.cache import Call as CacheCall
-from askonce._engine.cache import Match, Steady
+from askonce._engine.call import Call as CacheCall
+from askonce._engine.call import Match, Steady
 from askonce._engine.flight import Flight
 from askonce._engine.upstream import AsyncUpstream
 from askonce.errors import ControlError, UpstreamEnded
@@ -386,7 +386,7 @@ class Exchange:
     async def _pass(self, way: Way, dialect: Dialect, request: Request) -> None:
         """Send on what is no generation, its body as it comes."""
         try:
-            given, headers = self.cache.read_headers(request.headers)
+            given, headers = self.cache.reader.read_headers(request.headers)
         except ControlError as error:
             await self._refuse(dialect, 400, str(error))
             return

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from askonce._core.dialects import status_headers
 from askonce._core.messages import Chunk, Headers
-from askonce._engine.cache import Cache, Steady
+from askonce._engine.cache import Cache
+from askonce._engine.call import Steady
 from askonce.errors import SettingsError
 from askonce.gateway.calls import Again, Call
 from askonce.gateway.credentials import Accepted

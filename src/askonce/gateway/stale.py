@@ -18,7 +18,8 @@ from askonce._core.entry import Key, Take
 from askonce._core.messages import Answer, Request
 from askonce._core.rotation import choose
 from askonce._engine.aio import AsyncAnswered, answer_call
-from askonce._engine.cache import Cache, Call
+from askonce._engine.cache import Cache
+from askonce._engine.call import Call
 from askonce._engine.upstream import AsyncUpstream
 from askonce.gateway.calls import Call as Noted
 

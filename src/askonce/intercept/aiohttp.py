@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from askonce._core.coding import CODINGS, Decoder, coding_of
 from askonce._core.messages import Head, Headers
-from askonce._engine.cache import Origin
+from askonce._engine.call import Origin
 from askonce._engine.upstream import AsyncUpstream, aclose_client, put_off
 from askonce.intercept.serving import MOST, CurrentCache, Place, is_forwarded, serve_async
 

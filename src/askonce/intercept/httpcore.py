@@ -13,7 +13,7 @@ from typing import Any
 
 from askonce._core.coding import CODINGS
 from askonce._core.messages import Head, Headers
-from askonce._engine.cache import Origin
+from askonce._engine.call import Origin
 from askonce._engine.upstream import AsyncUpstream, Upstream, aclose_client, close_client
 from askonce.intercept.serving import CurrentCache, Place, serve, serve_async
 

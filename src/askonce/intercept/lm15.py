@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from askonce._core.coding import CODINGS
 from askonce._core.messages import Head, Headers
-from askonce._engine.cache import Origin
+from askonce._engine.call import Origin
 from askonce._engine.upstream import AsyncUpstream, Upstream, aclose_client, close_client
 from askonce.intercept.serving import MOST, CurrentCache, Place, forwarding, is_forwarded, serve, serve_async
 

@@ -11,7 +11,8 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol
 
 from askonce._core.messages import Answer, Head, Headers, Request
-from askonce._engine.cache import Cache, Match, Origin
+from askonce._engine.cache import Cache
+from askonce._engine.call import Match, Origin
 from askonce._engine.sync import Answered, ReplayBody, ask
 from askonce._engine.upstream import AsyncUpstream, Upstream
 from askonce.errors import UpstreamEnded

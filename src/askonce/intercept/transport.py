@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from askonce._core.coding import CODINGS
 from askonce._core.messages import Head, Headers
-from askonce._engine.cache import Cache, Origin
+from askonce._engine.cache import Cache
+from askonce._engine.call import Origin
 from askonce._engine.upstream import AsyncUpstream, Upstream, aclose_client, close_client
 from askonce.intercept.httpcore import MARK, head, read_timeout, upstream, upstream_async
 from askonce.intercept.serving import forwarding, serve, serve_async

@@ -50,7 +50,7 @@ def _look(way: str, current: CurrentCache, address: Any) -> None:
         host, port = parts.hostname or parts.path.lstrip("/").partition(":")[0], parts.port  # `dns:///host:443`
     except ValueError:
         return
-    if cache.knows("http" if parts.scheme == "ws" else "https", host, port):
+    if cache.reader.knows("http" if parts.scheme == "ws" else "https", host, port):
         warn_once(
             f"{host} is called over {way}, which is not intercepted: these calls go to the provider and are not "
             "recorded.",

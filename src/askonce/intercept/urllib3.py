@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from askonce._core.coding import CODINGS
 from askonce._core.messages import Head, Headers
-from askonce._engine.cache import Origin
+from askonce._engine.call import Origin
 from askonce._engine.upstream import Upstream
 from askonce.intercept.serving import MOST, CurrentCache, Place, forwarding, is_forwarded, serve
 

@@ -10,7 +10,8 @@ from askonce._core.decide import Refuse
 from askonce._core.entry import Question
 from askonce._core.messages import Answer
 from askonce._core.nearest import Difference, around_difference, differences, nearest
-from askonce._engine.cache import Cache, Call
+from askonce._engine.cache import Cache
+from askonce._engine.call import Call
 from askonce.settings import Settings
 from askonce.storage import Storage
 
