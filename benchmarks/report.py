@@ -10,7 +10,7 @@ from benchmarks.figures import Check, Plot, Result, Table
 
 ORDER = (
     "hits", "dropin", "transports", "memory", "misses", "start", "bundles", "original", "peers", "rivals", "keys",
-    "storage", "copying", "shared", "texts", "gateway", "fleet",
+    "storage", "copying", "shared", "capacity", "texts", "gateway", "fleet",
 )  # fmt: skip
 
 

@@ -53,7 +53,7 @@ class Server:
 
     def cpu(self) -> float:
         """Return the seconds of CPU that it and its children have used."""
-        return sum(seconds_of(pid) for pid in _family(self.process.pid))
+        return seconds_of_all(self.process.pid)
 
 
 def bare(stack: ExitStack, folder: Path, stream: bool) -> Server:
@@ -124,6 +124,11 @@ def _family(pid: int) -> Iterator[int]:
     for one in found:
         found += [child for child, parent in parents.items() if parent == one]
     yield from found
+
+
+def seconds_of_all(pid: int) -> float:
+    """Return the seconds of CPU that a process and its children have used."""
+    return sum(seconds_of(one) for one in _family(pid))
 
 
 def seconds_of(pid: int) -> float:

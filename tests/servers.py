@@ -259,12 +259,17 @@ class PostgresServer:
         told = "&".join(f"{name}={value}" for name, value in query.items())
         return f"postgresql://{user}@127.0.0.1:{self.port}/postgres?{told}"
 
+    @property
+    def pid(self) -> int:
+        """The process whose children are all of it."""
+        assert self._process is not None
+        return self._process.pid
+
     def _signal(self, number: int) -> None:
         """Signal it, and each of its children, of which there is one for each connection."""
-        assert self._process is not None
-        listed = ["ps", "-o", "pid=", "--ppid", str(self._process.pid)]
+        listed = ["ps", "-o", "pid=", "--ppid", str(self.pid)]
         children = subprocess.run(listed, capture_output=True, text=True, check=False).stdout.split()
-        for process in (self._process.pid, *map(int, children)):
+        for process in (self.pid, *map(int, children)):
             with suppress(ProcessLookupError):
                 os.kill(process, number)
 

@@ -14,6 +14,7 @@ import pytest
 from askonce.gateway.calls import Again, Call
 from askonce.gateway.journal import Journal
 from tests.cli.conftest import Run
+from tests.servers import PostgresServer
 from tests.storage.conftest import ask, take
 
 MADE = [("miss", "ada"), ("hit", "ada"), ("hit", "bob"), ("error", "")]
@@ -135,3 +136,28 @@ def test_follow(store: Path) -> None:
             assert ("", "") == (process.stdout.read(), process.stderr.read())
         finally:
             process.kill()
+
+
+def test_by_the_gateways_settings(run: Run, tmp_path: Path, postgres_server: PostgresServer) -> None:
+    """With --config the journal and the keys are those of that gateway, and no provider's key is needed."""
+    url = postgres_server.url(schema="calling", password="SECRET")
+    config = tmp_path / "askonce.toml"
+    config.write_text(
+        f'store = "redis://127.0.0.1:1"\njournal = "{url}"\nkeys = "{tmp_path}/keys.json"\n'
+        'upstreams.openai.key_variable = "THERE_IS_NONE"\n'
+    )
+    none_yet = run("calls", "--config", config)
+    assert 1 == none_yet.exit_code
+    assert "There is no journal at postgresql://" in none_yet.stderr
+    assert "SECRET" not in none_yet.stderr
+    journal = Journal(url, keep=1e9, most=1 << 30)
+    assert not journal.ledger.exists()
+    journal.note(noted(1, "hit", "ada"))
+    journal.close()
+    assert [1] == [
+        json.loads(line)["id"] for line in run("calls", "--config", config, "--json").stdout.splitlines()
+    ]
+    assert 0 == run("keys", "add", "ci", "--config", config).exit_code
+    assert "ci" in (tmp_path / "keys.json").read_text()
+    assert "ci" in run("keys", "ls", "--config", config).stdout
+    assert 0 == run("keys", "revoke", "ci", "--config", config).exit_code

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
 
 from askonce.cli import render
-from askonce.cli.options import json_option, moment, store_option
+from askonce.cli.options import config_option, json_option, moment, store_option
 
 _COLUMNS = (
     render.Column("ID", right=True), render.Column("AGE", right=True), render.Column("OUTCOME"),
@@ -38,6 +39,7 @@ _PAGE = 1000
 @click.option("--summary", is_flag=True, help="What these calls come to since --since, in place of a list.")
 @click.option("--series", is_flag=True, help="The same hour by hour, the last 24 unless --since says otherwise.")
 @store_option
+@config_option
 @json_option
 def calls(
     *,
@@ -47,6 +49,7 @@ def calls(
     summary: bool,
     series: bool,
     store: str | None,
+    config: Path | None,
     as_json: bool,
     **filters: Any,
 ) -> None:
@@ -66,7 +69,8 @@ def calls(
         raise click.UsageError(
             f"Sums are kept of all calls: with --summary or --series there is no --{ignored[0]}."
         )
-    journal = Journal(read_gateway_settings(store=store).journal, keep=float("inf"), most=1 << 62)
+    place = read_gateway_settings(config, store=store, with_keys=False).journal
+    journal = Journal(place, keep=float("inf"), most=1 << 62)
     if not journal.ledger.exists():
         raise click.ClickException(f"There is no journal at {journal.ledger.place}. `askonce serve` makes one.")
     try:

@@ -59,6 +59,12 @@ def store_option(command: _Command) -> _Command:
     )(command)
 
 
+def config_option(command: _Command) -> _Command:
+    """Add `--config`."""
+    kind = click.Path(exists=True, dir_okay=False, path_type=Path)
+    return click.option("--config", type=kind, help="The gateway's settings, in TOML.")(command)
+
+
 def json_option(command: _Command) -> _Command:
     """Add `--json`."""
     return click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")(command)

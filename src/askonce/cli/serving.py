@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from askonce.cli import render
-from askonce.cli.options import json_option, store_option
+from askonce.cli.options import config_option, json_option, store_option
 
 _COLUMNS = (
     render.Column("NAME", flexible=True),
@@ -33,7 +33,7 @@ def _upstreams(context: click.Context, parameter: click.Parameter, given: tuple[
 @click.option("--port", type=click.IntRange(0, 65535), default=4141, show_default=True, help="Where it listens.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @store_option
-@click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Settings, in TOML.")
+@config_option
 @click.option(
     "--upstream", "upstreams", metavar="NAME=URL", multiple=True, callback=_upstreams, help="One more provider."
 )
@@ -66,21 +66,22 @@ def keys() -> None:
     """Make, list and revoke the keys of a gateway."""
 
 
-def _file(store: str | None) -> Any:
+def _file(store: str | None, config: Path | None) -> Any:
     from askonce.gateway.keys import Keys
     from askonce.gateway.settings import read_gateway_settings
 
-    return Keys(read_gateway_settings(store=store).keys)
+    return Keys(read_gateway_settings(config, store=store, with_keys=False).keys)
 
 
 @keys.command()
 @click.argument("name")
 @click.option("--admin", is_flag=True, help="For the Logs page and the API too.")
 @store_option
+@config_option
 @json_option
-def add(*, name: str, admin: bool, store: str | None, as_json: bool) -> None:
+def add(*, name: str, admin: bool, store: str | None, config: Path | None, as_json: bool) -> None:
     """Make a key, and write it out: it is shown this once."""
-    text = _file(store).add(name, admin=admin)
+    text = _file(store, config).add(name, admin=admin)
     if as_json:
         click.echo(json.dumps({"name": name, "key": text, "admin": admin}))
     else:
@@ -90,12 +91,13 @@ def add(*, name: str, admin: bool, store: str | None, as_json: bool) -> None:
 
 @keys.command("ls")
 @store_option
+@config_option
 @json_option
-def ls_keys(*, store: str | None, as_json: bool) -> None:
+def ls_keys(*, store: str | None, config: Path | None, as_json: bool) -> None:
     """List the keys by their names."""
     import time
 
-    found = _file(store).all()
+    found = _file(store, config).all()
     if as_json:
         click.echo(json.dumps([{"name": key.name, "admin": key.admin, "made": key.made} for key in found]))
     elif found:
@@ -109,8 +111,9 @@ def ls_keys(*, store: str | None, as_json: bool) -> None:
 @keys.command()
 @click.argument("name")
 @store_option
-def revoke(*, name: str, store: str | None) -> None:
+@config_option
+def revoke(*, name: str, store: str | None, config: Path | None) -> None:
     """Take a key out of force, at once."""
-    if not _file(store).revoke(name):
+    if not _file(store, config).revoke(name):
         raise click.ClickException(f"There is no key {name!r}. `askonce keys ls` lists them.")
     click.echo(f"Revoked {name}.", err=True)

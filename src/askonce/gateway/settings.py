@@ -52,9 +52,12 @@ def read_gateway_settings(
     *,
     store: str | None = None,
     upstreams: Mapping[str, str] | None = None,
+    with_keys: bool = True,
     **arguments: Any,
 ) -> GatewaySettings:
     """Return the settings that a TOML file and arguments make; an argument that is not None wins.
+
+    Who asks no provider needs none of the providers' keys (`with_keys`).
 
     Raises:
         SettingsError: when the file cannot be read, a name is unknown, or a value is not one of those allowed.
@@ -71,7 +74,9 @@ def read_gateway_settings(
         if name not in _READERS:
             raise SettingsError(f"{name}: a gateway has no such setting. There are {', '.join(NAMES)}.")
         values[name] = _READERS[name](value, name)
-    found = known_upstreams() | {name: read_upstream(name, value) for name, value in tables.items()}
+    found = known_upstreams() | {
+        name: read_upstream(name, value, with_key=with_keys) for name, value in tables.items()
+    }
     default = values.setdefault("default", "openai")
     if default not in found:
         raise SettingsError(f"default: {default!r} is no upstream. There are {', '.join(found)}.")
@@ -104,7 +109,7 @@ def _table(value: Any, name: str) -> dict[str, Any]:
     return value
 
 
-def read_upstream(name: str, value: Any) -> Upstream:
+def read_upstream(name: str, value: Any, *, with_key: bool = True) -> Upstream:
     """Return the upstream that a URL, or a table of `url` and `key_file` or `key_variable`, describes."""
     if not _NAME.fullmatch(name) or name in _RESERVED:
         raise SettingsError(
@@ -119,7 +124,7 @@ def read_upstream(name: str, value: Any) -> Upstream:
     url = table.get("url", known.url if known else None)
     if not isinstance(url, str):
         raise SettingsError(f"upstreams.{name}: url is missing. Write 'https://llm.example.com'.")
-    return Upstream.at(name, _checked(name, url), _read_key(name, table))
+    return Upstream.at(name, _checked(name, url), _read_key(name, table) if with_key else None)
 
 
 def _checked(name: str, url: str) -> str:

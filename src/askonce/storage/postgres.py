@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +13,6 @@ from askonce._core.entry import Entry, Key, Question, Take
 from askonce._core.messages import Usage
 from askonce._core.record import digest, pack
 from askonce.errors import DamagedStoreError
-from askonce.forks import renew_in_children
 from askonce.notices import warn_once
 from askonce.storage.leases import Leases
 from askonce.storage.packed import expand, read_answer, squeeze
@@ -25,11 +22,10 @@ from askonce.storage.postgres_leases import PostgresKeeper
 from askonce.storage.postgres_schema import COUNTS, EVER
 from askonce.storage.postgres_server import PATIENCE, Server, Value
 from askonce.storage.protocol import Filter, ModelTotals, Totals
+from askonce.storage.tally import Tally
 
 _PAGE = 64
 _SAMPLE = 64  # entries looked at for one eviction
-_HITS_PENDING = 128
-_FLUSH_SECONDS = 5.0
 _END = 1 << 62
 _LARGEST = 1 << 29  # bytes; the server takes no value of a gigabyte
 
@@ -57,8 +53,6 @@ _SAMPLED = (
     " LIMIT $3::bigint)"
 )
 
-_Hits = tuple[int, float, float, int]  # how many, when last, and the seconds and tokens that they saved
-
 
 class _Kind(NamedTuple):
     row: int
@@ -82,14 +76,7 @@ class PostgresStorage:
         self._server = Server(self.address)
         self._leases = Leases(PostgresKeeper(self._server), self.address.lease)
         self._changes: list[PostgresChanges] = []
-        self.renew()
-        renew_in_children(self)
-
-    def renew(self) -> None:
-        """Begin anew in a forked child; the hits that were not yet written are the parent's to write."""
-        self._hits: dict[Key, _Hits] = {}
-        self._hits_lock = threading.Lock()
-        self._flushed = time.monotonic()
+        self._tally = Tally()
 
     def be_patient(self) -> None:
         """Wait long for what a call would wait for briefly."""
@@ -194,25 +181,12 @@ class PostgresStorage:
 
     def count_hit(self, key: Key, take: Take, now: float, times: int = 1) -> None:
         """Note a hit in memory; written by the next batch, so that a hit costs no statement."""
-        with self._hits_lock:
-            before, used, seconds, tokens = self._hits.get(key, (0, 0.0, 0.0, 0))
-            answer = take.answer
-            self._hits[key] = (
-                before + times,
-                max(used, now),
-                seconds + times * answer.seconds,
-                tokens + times * answer.usage.tokens,
-            )
-            due = len(self._hits) >= _HITS_PENDING or time.monotonic() - self._flushed > _FLUSH_SECONDS
-        if due:
+        if self._tally.note(key, take, now, times):
             self._write_hits()
 
     def _write_hits(self) -> None:
-        with self._hits_lock:
-            hits, self._hits = self._hits, {}
-            self._flushed = time.monotonic()
-        for key, (times, used, seconds, tokens) in hits.items():
-            self._server.do(_HIT, key, times, float(used), round(1e6 * seconds), tokens)
+        for counted in self._tally.drain():
+            self._server.do(_HIT, *counted)
 
     def totals(self) -> Totals:
         self._write_hits()

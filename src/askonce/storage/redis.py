@@ -8,8 +8,6 @@ import json
 import math
 import os
 import struct
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from operator import itemgetter
@@ -19,7 +17,6 @@ from askonce._core.body import canonical_json
 from askonce._core.entry import Entry, Key, Question, Take
 from askonce._core.record import digest, pack
 from askonce.errors import DamagedStoreError, NewerStoreError
-from askonce.forks import renew_in_children
 from askonce.notices import warn_once
 from askonce.storage.leases import Leases
 from askonce.storage.packed import expand, read_answer, squeeze
@@ -29,18 +26,15 @@ from askonce.storage.redis_changes import RedisChanges
 from askonce.storage.redis_leases import RedisKeeper
 from askonce.storage.redis_script import COUNTS, HEADER, SAVED, SCRIPT
 from askonce.storage.redis_server import PATIENCE, Script, Server
+from askonce.storage.tally import Tally
 
 _PART = 1 << 20  # bytes of an answer in one value; of a larger one the rest is in others
 _PARTS_SECONDS = 3600  # for which parts are there before the take that they are of
 _PAGE = 64
 _MEMBERS = 1000  # keys of a list that are read at once
 _SAMPLE = 64  # entries looked at for one eviction
-_HITS_PENDING = 128
-_FLUSH_SECONDS = 5.0
 _NO_SEED = 0xFFFFFFFF
 _ASKED = ("head", "coding", "body", "provider", "kind", "model", "partition", "tags")
-
-_Hits = tuple[int, float, float, int]  # how many, when last, and the seconds and tokens that they saved
 
 
 class _Kind(NamedTuple):
@@ -69,14 +63,7 @@ class RedisStorage:
         self._takes_prefix = f"{self.address.prefix}takes:{{".encode()
         self._leases = Leases(RedisKeeper(self._server, self._place_of_lease), self.address.lease)
         self._changes: list[RedisChanges] = []
-        self.renew()
-        renew_in_children(self)
-
-    def renew(self) -> None:
-        """Begin anew in a forked child; the hits that were not yet written are the parent's to write."""
-        self._hits: dict[Key, _Hits] = {}
-        self._hits_lock = threading.Lock()
-        self._flushed = time.monotonic()
+        self._tally = Tally()
 
     def be_patient(self) -> None:
         """Wait long for what a call would wait for briefly."""
@@ -243,26 +230,13 @@ class RedisStorage:
 
     def count_hit(self, key: Key, take: Take, now: float, times: int = 1) -> None:
         """Note a hit in memory; written by the next batch, so that a hit costs no command."""
-        with self._hits_lock:
-            before, used, seconds, tokens = self._hits.get(key, (0, 0.0, 0.0, 0))
-            answer = take.answer
-            self._hits[key] = (
-                before + times,
-                max(used, now),
-                seconds + times * answer.seconds,
-                tokens + times * answer.usage.tokens,
-            )
-            due = len(self._hits) >= _HITS_PENDING or time.monotonic() - self._flushed > _FLUSH_SECONDS
-        if due:
+        if self._tally.note(key, take, now, times):
             self._write_hits()
 
     def _write_hits(self) -> None:
-        with self._hits_lock:
-            hits, self._hits = self._hits, {}
-            self._flushed = time.monotonic()
         changes = [
-            ("hit", key, times, repr(used), times, round(1e6 * seconds), tokens)
-            for key, (times, used, seconds, tokens) in hits.items()
+            ("hit", key, times, repr(used), times, micros, tokens)
+            for key, times, used, micros, tokens in self._tally.drain()
         ]
         if changes:
             self._change_all(changes)
