@@ -189,7 +189,8 @@ def load(server: Server, script: Path, connections: int, seconds: int, *, stream
     assert rate, said
     assert slow, said
     unit = {"us": 0.001, "ms": 1.0, "s": 1000.0}[slow[2]]
-    return Sample(int(done[1]), spent / int(done[1]), float(rate[1]), float(slow[1]) * unit)
+    requests = max(1, int(done[1]))  # one that is on its way, of a server that answers none in time
+    return Sample(requests, spent / requests, float(rate[1]), float(slow[1]) * unit)
 
 
 def _table(name: str, found: dict[str, list[Sample]]) -> Table:

@@ -223,7 +223,7 @@ def test_a_long_log(run: Run, recorded: Path, monkeypatch: pytest.MonkeyPatch) -
     """A write-ahead log that is never written back is a warning."""
     monkeypatch.setattr(checks, "_BIG_LOG", 100)
     with closing(sqlite3.connect(recorded)) as db:
-        db.execute("UPDATE takes SET hits = 1")
+        db.execute("UPDATE takes SET seconds = 1")
         db.commit()
         assert "cache.db-wal has grown to" in told(examined(run, "--store", recorded), WARNING)
 

@@ -185,6 +185,16 @@ def test_heads_that_are_all_different(server: Serve, monkeypatch: pytest.MonkeyP
     assert 1 == one.used
 
 
+def test_many_questions(server: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many questions one client asks in turn, each is remembered: its head comes again."""
+    monkeypatch.setattr("askonce.gateway.shortcuts._IN_VAIN", 4)
+    one = server()
+    for _ in range(3):
+        for n in range(20):
+            one.tell(request(f"question {n + 10}"))
+    assert 20 == one.used
+
+
 def test_switched_off(start: Start) -> None:
     """`fast_path = false` sends every request through ASGI."""
     gateway = start(fast_path=False)

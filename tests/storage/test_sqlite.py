@@ -97,8 +97,6 @@ takes: id 1
     recorded 1000.0
     ttl 60.0
     expires 1060.0
-    used 1000.0
-    hits 0
     seconds 0.5
     input_tokens 3
     output_tokens 4
@@ -114,8 +112,6 @@ takes: id 2
     recorded 1000.0
     ttl None
     expires None
-    used 1234.5
-    hits 1
     seconds 0.5
     input_tokens 3
     output_tokens 4
@@ -125,8 +121,11 @@ takes: id 2
     slot 0
     cached_tokens 0
     written_tokens 0
+uses: take 2
+    hits 1
+    used 1234.5
 application_id: 1095977777
-user_version: 4
+user_version: 5
 journal_mode: wal
 auto_vacuum: 2
 """ == dump(store)
@@ -200,6 +199,28 @@ def test_migration(store: Path, steps: int) -> None:
     storage = SQLiteStorage(store)
     assert storage.add(ask(1), take())
     assert (take(),) == storage.takes(ask(1).key)
+    storage.close()
+
+
+def test_hits_are_kept(tmp_path: Path) -> None:
+    """What was counted before hits had rows of their own is counted on."""
+    fresh, old = SQLiteStorage(tmp_path / "fresh.db"), tmp_path / "old.db"
+    fresh.add(ask(1), take())
+    fresh.close()
+    with closing(sqlite3.connect(old)) as db:
+        for step in STEPS[:4]:
+            step(db)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute("PRAGMA user_version = 4")
+        db.execute("ATTACH ? AS fresh", (str(fresh.path),))
+        db.execute("INSERT INTO questions SELECT * FROM fresh.questions")
+        columns = ", ".join(row[1] for row in db.execute("PRAGMA fresh.table_info(takes)"))
+        db.execute(f"INSERT INTO takes({columns}, used, hits) SELECT {columns}, 2000.0, 3 FROM fresh.takes")
+        db.commit()
+    storage = SQLiteStorage(old)
+    storage.count_hit(ask(1).key, take(), 3000.0)
+    (entry,) = storage.entries()
+    assert ((take(),), 4, 3000.0) == (entry.takes, entry.hits, entry.used)
     storage.close()
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from askonce._engine.images import Images
 
 _CALLS = 4 << 20  # bytes of requests, and again of hits, that are remembered
-_TALLY = 64  # hits that may wait to be counted, and for how many seconds
+_TALLY = 512  # hits that may wait to be counted, and for how many seconds
 _TALLY_SECONDS = 1.0
 _CANDIDATES = 400  # recorded questions that a missed one is compared with
 
@@ -120,8 +120,13 @@ class Cache:
             while True:
                 steady, now = self._recalled.popleft()
                 counts[id(steady)] = steady, now, counts.get(id(steady), (steady, now, 0))[2] + 1
-        for steady, now, times in counts.values():
-            self._count_hit(steady.call, steady.take, now, times=times)
+        hits = [
+            hit
+            for steady, now, times in counts.values()
+            for hit in self._counted(steady.call, steady.take, now, times=times)
+        ]
+        if hits:
+            self.guard.count_hits(hits)
 
     @property
     def stats(self) -> Stats:
@@ -256,7 +261,7 @@ class Cache:
 
     def replay(self, call: Call, take: Take, imported: Key | None = None) -> Answer:
         """Return a recorded answer as this caller can read it, and count the hit (`imported`: under that key)."""
-        self._count_hit(call, take, time.time(), imported)
+        self.guard.count_hits(self._counted(call, take, time.time(), imported))
         answer = fit(call, take.answer)
         if self.settings.debug:
             self._report("hit", call, f"recorded {take.age(time.time()):,.0f} s ago, saved {answer.seconds:.2f} s")
@@ -270,10 +275,14 @@ class Cache:
             self._steady.put(call.request.body, Steady(call, take, answer, until), size)
         return answer
 
-    def _count_hit(self, call: Call, take: Take, now: float, imported: Key | None = None, times: int = 1) -> None:
+    def _counted(
+        self, call: Call, take: Take, now: float, imported: Key | None = None, times: int = 1
+    ) -> Sequence[tuple[Key, Take, float, int]]:
+        """Count hits here, and return what is to be counted in the store."""
         self.meter.count_saved("hits", call.question, take.answer, times)
         if call.controls.mode is Mode.RECORD or self.guard.is_marked:  # else the store is left as it is
-            self.guard.count_hit(imported or call.question.key, take, now, times)
+            return [(imported or call.question.key, take, now, times)]
+        return ()
 
     def refuse(self, call: Call, verdict: Refuse) -> Answer:
         """Return the error answer for what may not be asked."""

@@ -28,7 +28,7 @@ MOST = 1 << 20
 
 _HEADS = 4 << 20  # bytes of heads that are remembered, and of answers
 _ANSWERS = 64 << 20
-_IN_VAIN = 1024  # requests that are put here without any having come again: each head is another
+_IN_VAIN = 1024  # heads that are put here without any having come again: each is another
 _PAUSE_SECONDS = 30.0  # for which then none is
 _ODD = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"connection", b"trailer", b"te"})
 
@@ -127,10 +127,12 @@ class Shortcuts:
             return
         if any(name in _ODD and value.lower() != b"keep-alive" for name, value in headers):
             return
-        if len(body) > MOST or steady.answer.size > MOST or self._is_in_vain():
+        if len(body) > MOST or steady.answer.size > MOST:
             return
         known = self._heads.get(head)
         if known is None:
+            if self._is_in_vain():
+                return
             known = head, len(body)
             self._heads.put(head, known, 2 * len(head) + 200)
         shortcut = Shortcut(steady, call, keys, credential)
@@ -138,7 +140,7 @@ class Shortcuts:
         self._answers.put((known[0], body), shortcut, size)
 
     def _is_in_vain(self) -> bool:
-        """Tell whether no request seems to come twice, so that it is not worth it to put more here."""
+        """Tell whether no head seems to come twice, so that it is not worth it to put more here."""
         now = time.monotonic()
         if now < self._resume_at:
             return True

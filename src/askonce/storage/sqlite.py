@@ -23,7 +23,7 @@ from askonce.storage.pool import FAULTS, Connection, Pool
 from askonce.storage.protocol import Filter, ModelTotals, Totals
 
 _SAMPLE = 64  # takes looked at for one eviction
-_HITS_PENDING = 128
+_HITS_PENDING = 512
 _FLUSH_SECONDS = 5.0
 _FLUSH_PATIENCE = 20  # milliseconds that a hit waits for another writer
 _NOTE_PATIENCE = 200  # the same, for one that must not be lost to a mark
@@ -41,6 +41,15 @@ _Hits: TypeAlias = tuple[int, float, float, int]  # how many, when last, and the
 _TAKES = (
     "SELECT t.seed, t.slot, t.recorded, t.ttl, CAST(t.digest AS BLOB), t.coding, CAST(t.answer AS BLOB)"
     " FROM takes t"
+)
+# Whose row has no uses was not used since it was recorded.
+_USES = "takes LEFT JOIN uses ON take = id"
+_USED = "max(ifnull(used, 0.0), recorded)"
+# The index of takes has the seed as this expression, and so the answer's row is not looked at.
+_COUNT = (
+    "INSERT INTO uses SELECT id, ?, ? FROM takes WHERE question = (SELECT id FROM questions WHERE key = ?)"
+    " AND ifnull('=' || seed, '') = ? AND slot = ?"
+    " ON CONFLICT(take) DO UPDATE SET hits = hits + excluded.hits, used = max(used, excluded.used)"
 )
 _DELETE = "DELETE FROM takes WHERE question = ? AND seed IS ? AND slot = ?"
 _QUESTION = (
@@ -140,7 +149,6 @@ class SQLiteStorage:
             take.recorded,
             take.ttl,
             None if take.ttl is None else take.recorded + take.ttl,
-            take.recorded,
             take.answer.seconds,
             *take.answer.usage,
             digest(question.key, take.seed, packed),
@@ -158,9 +166,9 @@ class SQLiteStorage:
             else:
                 self._forget_damaged(db, question.key, place)
             inserted = db.execute(
-                "INSERT OR IGNORE INTO takes(question, seed, slot, recorded, ttl, expires, used, seconds,"
+                "INSERT OR IGNORE INTO takes(question, seed, slot, recorded, ttl, expires, seconds,"
                 " input_tokens, output_tokens, cached_tokens, written_tokens, digest, coding, answer)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (row, *values),
             )
             kept = inserted.rowcount == 1
@@ -223,7 +231,7 @@ class SQLiteStorage:
         starts, run = {first}, _SAMPLE
         if last - first > _SAMPLE:
             starts, run = {random.randint(first, last) for _ in range(_SAMPLE // 4)}, 4  # noqa: S311 (no secret)
-        sql = "SELECT used, id FROM takes WHERE id >= ? AND id != ? ORDER BY id LIMIT ?"
+        sql = f"SELECT {_USED}, id FROM {_USES} WHERE id >= ? AND id != ? ORDER BY id LIMIT ?"  # noqa: S608
         return {row for start in starts for row in db.execute(sql, (start, newest, run))}
 
     # --- Claiming -----------------------------------------------------------------------------------------
@@ -273,11 +281,7 @@ class SQLiteStorage:
                 db.execute(f"PRAGMA busy_timeout = {patience}")
                 db.execute("BEGIN IMMEDIATE")
                 for (key, seed, slot), (count, used, _, _) in hits.items():
-                    db.execute(
-                        "UPDATE takes SET hits = hits + ?, used = max(used, ?)"
-                        " WHERE question = (SELECT id FROM questions WHERE key = ?) AND seed IS ? AND slot = ?",
-                        (count, used, key, seed, slot),
-                    )
+                    db.execute(_COUNT, (count, used, key, "" if seed is None else f"={seed}", slot))
                 for name, amount in (
                     ("hits", sum(hit[0] for hit in hits.values())),
                     ("seconds_saved", sum(hit[2] for hit in hits.values())),
@@ -396,7 +400,7 @@ class SQLiteStorage:
             conditions.append("q.tags IS NOT NULL AND instr(q.tags, ?)")
             values.append(f"\n{where.tag}\n")
         if where.used is not None:
-            conditions.append("(SELECT max(max(used, recorded)) FROM takes WHERE question = q.id) >= ?")
+            conditions.append(f"(SELECT max({_USED}) FROM {_USES} WHERE question = q.id) >= ?")  # noqa: S608
             values.append(where.used)
         sql = _QUESTION.replace("SELECT", "SELECT t.id,").replace(
             " questions q", " takes t JOIN questions q ON q.id = t.question"
@@ -412,7 +416,8 @@ class SQLiteStorage:
             return None
         rows = db.execute(f"{_TAKES} WHERE t.question = ? ORDER BY t.id", (row[0],)).fetchall()
         takes = tuple(take for take in (self._read_take(question.key, r) for r in rows) if take is not None)
-        hits, used = db.execute("SELECT sum(hits), max(used) FROM takes WHERE question = ?", (row[0],)).fetchone()
+        sql = f"SELECT sum(hits), max({_USED}) FROM {_USES} WHERE question = ?"  # noqa: S608
+        hits, used = db.execute(sql, (row[0],)).fetchone()
         return Entry(question, takes, hits or 0, used or 0.0) if takes else None
 
     def remove(self, keys: Iterable[Key]) -> int:
@@ -452,16 +457,16 @@ class SQLiteStorage:
         self._claims.tidy()
 
 
-_BY_MODEL = """
+_BY_MODEL = f"""
     SELECT q.provider, q.model, count(*) entries, sum(takes), sum(length(q.head) + length(q.body) + answered),
         sum(hits), sum(read), sum(written), sum(seconds), sum(1.0 * hits * read / takes),
         sum(1.0 * hits * written / takes), sum(1.0 * hits * cached / takes), sum(1.0 * hits * stored / takes),
         sum(iif(read + written = 0, hits, 0))
     FROM questions q JOIN
-        (SELECT question, count(*) takes, sum(length(answer)) answered, sum(hits) hits, sum(input_tokens) read,
-            sum(output_tokens) written, sum(cached_tokens) cached, sum(written_tokens) stored,
-            sum(seconds) seconds FROM takes GROUP BY question) ON question = q.id
-    GROUP BY q.provider, q.model ORDER BY entries DESC, q.provider, q.model"""
+        (SELECT question, count(*) takes, sum(length(answer)) answered, ifnull(sum(hits), 0) hits,
+            sum(input_tokens) read, sum(output_tokens) written, sum(cached_tokens) cached,
+            sum(written_tokens) stored, sum(seconds) seconds FROM {_USES} GROUP BY question) ON question = q.id
+    GROUP BY q.provider, q.model ORDER BY entries DESC, q.provider, q.model"""  # noqa: S608
 
 
 def _plus(one: _Hits, other: _Hits) -> _Hits:

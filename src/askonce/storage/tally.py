@@ -10,7 +10,7 @@ from typing import NamedTuple
 from askonce._core.entry import Key, Take
 from askonce.forks import renew_in_children
 
-_MOST = 128  # entries
+_MOST = 4096  # entries
 _SECONDS = 5.0
 
 
