@@ -24,7 +24,7 @@ from askonce.errors import SettingsError, StorageError
 from askonce.storage import Filter, postgres_server
 from askonce.storage.postgres import PostgresStorage
 from askonce.storage.postgres_address import read_address
-from askonce.storage.postgres_schema import STORE
+from askonce.storage.postgres_schema import COUNTS, STORE
 from tests.engine.stepped import until
 from tests.servers import Link, PostgresServer, started_postgres
 from tests.storage.conftest import ask, take
@@ -245,6 +245,15 @@ def test_sums_of_what_changes_at_once(machine: Machine) -> None:
     entries = list(storage.entries())
     totals = storage.totals()
     assert (len(entries), sum(len(entry.takes) for entry in entries)) == (totals.entries, totals.takes)
+    schema = storage.address.schema
+    with psycopg.connect(**storage.address.connection, autocommit=True) as bare:
+        kept = ", ".join(f"coalesce(sum({name}), 0)" for name in COUNTS)
+        held = ", ".join(f"coalesce(sum(counts[{at}]), 0)" for at in range(1, len(COUNTS) + 1))
+        counted = f"(SELECT {schema}.counts_1(key) AS counts FROM {schema}.entries) c"
+        sums = [bare.execute(sql.encode()).fetchone() for sql in (
+            f"SELECT {kept} FROM {schema}.sums", f"SELECT {held} FROM {counted}"
+        )]  # fmt: skip
+    assert sums[0] == sums[1]
 
 
 def test_a_fork(machine: Machine) -> None:

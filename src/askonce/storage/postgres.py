@@ -26,6 +26,7 @@ from askonce.storage.tally import Tally
 
 _PAGE = 64
 _SAMPLE = 64  # entries looked at for one eviction
+_HITS_AT_ONCE = 500  # entries, which nobody else changes meanwhile
 _END = 1 << 62
 _LARGEST = 1 << 29  # bytes; the server takes no value of a gigabyte
 
@@ -40,7 +41,10 @@ _ADD = (
     " $25::bytea, $26::bytea, $27::text::text[])"
 )
 _REMOVE = "SELECT {s}.remove_1($1::bytea, $2::float8, $3::bigint)"
-_HIT = "SELECT {s}.hit_1($1::bytea, $2::bigint, $3::float8, $4::bigint, $5::bigint)"
+_HITS = (
+    "SELECT {s}.hits_2($1::text::bytea[], $2::text::bigint[], $3::text::float8[], $4::text::bigint[],"
+    " $5::text::bigint[])"
+)
 _SUMS = ", ".join(f"coalesce(sum({name}), 0)::bigint" for name in COUNTS + EVER)
 _QUESTION = (
     "e.key, e.head, e.coding, e.body, k.provider, e.sort, k.model, e.customer, array_to_string(e.tags, ',')"
@@ -185,8 +189,10 @@ class PostgresStorage:
             self._write_hits()
 
     def _write_hits(self) -> None:
-        for counted in self._tally.drain():
-            self._server.do(_HIT, *counted)
+        hits = self._tally.drain()
+        for start in range(0, len(hits), _HITS_AT_ONCE):
+            keys, *columns = zip(*hits[start : start + _HITS_AT_ONCE], strict=True)
+            self._server.do(_HITS, _keys(keys), *map(_numbers, columns))
 
     def totals(self) -> Totals:
         self._write_hits()
@@ -232,7 +238,7 @@ class PostgresStorage:
                 rows = self._server.do(
                     f"SELECT {_QUESTION} FROM {_FROM} WHERE e.kind = ANY($1::text::bigint[])"  # noqa: S608
                     " ORDER BY e.latest DESC LIMIT $2::bigint",
-                    _array(alike),
+                    _numbers([kind.row for kind in alike]),
                     limit,
                 )
                 found = [one for one in map(_read_question, rows) if one is not None]
@@ -268,7 +274,7 @@ class PostgresStorage:
         if where.provider is not None or where.model is not None:
             model = (where.model or "").lower()
             alike = [k for k in self._kinds() if where.provider in (None, k.provider) and model in k.model.lower()]
-            add("e.kind = ANY({}::text::bigint[])", _array(alike))
+            add("e.kind = ANY({}::text::bigint[])", _numbers([kind.row for kind in alike]))
         sql = (
             f"SELECT {_QUESTION}, e.latest, e.hits, e.used FROM {_FROM} WHERE {' AND '.join(conditions)}"  # noqa: S608
             f" ORDER BY e.latest DESC LIMIT {_PAGE}"
@@ -319,8 +325,8 @@ def _tags(tags: Sequence[str]) -> bytes:
     return b"{%b}" % b",".join(b"x%b" % _bytes(tag).hex().encode() for tag in tags)  # never empty, nor NULL
 
 
-def _array(kinds: Sequence[_Kind]) -> bytes:
-    return b"{%b}" % b",".join(b"%d" % kind.row for kind in kinds)
+def _numbers(numbers: Sequence[float]) -> bytes:
+    return b"{%b}" % b",".join(repr(number).encode() for number in numbers)
 
 
 def _keys(keys: Iterable[Key]) -> bytes:
