@@ -57,7 +57,7 @@ def ls(*, store: str | None, where: Filter, limit: int, as_json: bool) -> None:
     elif entries:
         print_list(entries)
     elif where == Filter():
-        click.echo(f"Nothing is recorded in {storage.url} any more.", err=True)
+        click.echo(f"Nothing is recorded in {storage.url}.", err=True)
     else:
         click.echo("Nothing that is recorded matches.", err=True)
     if more:
