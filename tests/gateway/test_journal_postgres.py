@@ -305,3 +305,25 @@ def test_two_gateways(start: Start, postgres_server: PostgresServer, schema: str
     assert [2, 1] == [line["id"] for line in listed]
     assert "Hello?" in one.get("/askonce/calls/2").text
     assert {"live": True, "ready": True} == one.get("/askonce/health").json()
+
+
+def test_blind(start: Start) -> None:
+    """While the journal cannot be read, page and API say so, and not that there is nothing; then all is there."""
+    with started_postgres() as server:
+        gateway = start(journal=server.url())
+        assert 200 == gateway.post(cached("before")).status_code
+        assert "before" in gateway.get("/askonce/").text
+        server.kill()
+        with pytest.warns(askonce.AskonceWarning, match="kept in memory"):
+            page = gateway.get("/askonce/").text
+        assert "The journal cannot be read" in page
+        assert "The journal cannot be used: the journal at postgresql://" in page
+        assert "No calls yet" not in page
+        for path in ("calls", "calls/1", "summary", "series"):
+            answer = gateway.get(f"/askonce/api/{path}")
+            assert (503, True) == (answer.status_code, "cannot be read" in answer.json()["error"])
+        assert 200 == gateway.post(cached("meanwhile")).status_code
+        server.start()
+        until(lambda: "meanwhile" in gateway.get("/askonce/").text)
+        assert "before" in gateway.get("/askonce/").text
+        assert 200 == gateway.get("/askonce/api/calls").status_code

@@ -131,3 +131,17 @@ def test_ill(provider: LocalProvider, start: Start) -> None:
         assert "askonce_store_failures_total 0.0" not in metrics
         assert "askonce_trouble 1.0" in metrics
         assert "cannot be used" in gateway.get("/askonce/").text
+
+
+def test_pages_of_an_ill_store(start: Start) -> None:
+    """What shows an entry says that the store cannot be used; it does not fail."""
+    with started_redis() as server:
+        gateway = start(store=server.url(timeout="100ms"))
+        assert 200 == gateway.post(cached("before")).status_code
+        opened = gateway.get("/askonce/calls/1")
+        assert 200 == opened.status_code
+        server.kill()
+        page, answer = gateway.get("/askonce/calls/1"), gateway.get("/askonce/api/entries")
+        assert (503, 503) == (page.status_code, answer.status_code)
+        assert "cannot be reached" in page.text
+        assert "cannot be reached" in answer.json()["error"]

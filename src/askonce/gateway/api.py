@@ -78,9 +78,12 @@ class Api:
                 {"error": f"There is no {visit.method} {visit.path}. See /askonce/api/openapi.json."}, 404
             )
         try:
-            return made(self, visit.query, rest)
+            reply = made(self, visit.query, rest)
         except ApiError as error:
             return reply_json({"error": str(error)}, 400)
+        if name in _OF_THE_JOURNAL and self._journal.is_blind:
+            return reply_json({"error": f"The journal cannot be read: {self._journal.trouble}"}, 503)
+        return reply
 
     def calls(self, query: dict[str, str], rest: str) -> Reply:
         limit = min(read_whole(query, "limit") or 50, _MOST)
@@ -189,6 +192,7 @@ _ROUTES: dict[tuple[str, str, bool], Callable[[Api, dict[str, str], str], Reply]
     ("GET", "openapi.json", False): Api.description,
 }
 
+_OF_THE_JOURNAL = ("calls", "summary", "series")
 _FILTERS = ("outcome", "customer", "provider", "model", "status", "since", "until", "text")
 _PARAMETERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "get /askonce/api/calls": ("List calls, the latest first.", (*_FILTERS, "before", "after", "limit")),
@@ -223,6 +227,7 @@ def describe() -> dict[str, Any]:
             ("400", "A parameter is malformed."),
             ("401", "No admin key."),
             ("404", "Not there."),
+            ("503", "Store or journal cannot be used."),
         ):
             responses[status] = {
                 "description": text,

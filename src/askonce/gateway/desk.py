@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 
 from askonce._core.messages import Headers
 from askonce._engine.cache import Cache
+from askonce.errors import StorageError
 from askonce.gateway import reports
 from askonce.gateway.api import Api, ApiError
 from askonce.gateway.journal import Journal
@@ -63,6 +64,11 @@ class Desk:
                 reply = await asyncio.to_thread(self.answer, visit, body, in_flight)
             except ApiError as error:
                 reply = self._pages.trouble(visit, 400, str(error))
+            except StorageError as error:
+                if path.startswith("/askonce/api/"):
+                    reply = reply_json({"error": str(error)}, 503)
+                else:
+                    reply = self._pages.trouble(visit, 503, str(error))
             except Exception as error:  # a page that fails must not take the gateway with it
                 warn_once(f"the gateway's page {path} failed: {error!r}")
                 reply = Reply(500, b"askonce: this page failed; the gateway's log says why.", "text/plain")
@@ -90,7 +96,7 @@ class Desk:
         if isinstance(may, str):
             return self._turn_away(visit, name, may)
         if name == "metrics":
-            text = reports.metrics(self._journal, in_flight, self._trouble, self._cache.guard.health)
+            text = reports.metrics(self._journal, in_flight, self._troubles, self._cache.guard.health)
             return Reply(200, text, "text/plain; version=0.0.4; charset=utf-8")
         if name.startswith("api/"):
             if visit.method != "GET" and visit.comes_from_elsewhere:
@@ -105,13 +111,17 @@ class Desk:
             if name == "logout":
                 return redirect(visit, "/askonce/", (set_cookie(visit, ""),))
             return self._pages.change(visit, name, form)
-        return self._pages.show(visit, name, self._trouble)
+        return self._pages.show(visit, name, self._troubles)
 
-    @property
-    def _trouble(self) -> str:
+    def _troubles(self) -> list[str]:
+        """Say what cannot be used; to be asked when all that a page shows has been read."""
+        found = []
         if not self._cache.guard.is_well:
-            return f"The store {self._cache.guard.storage.url} cannot be used; requests go to their providers."
-        return self._journal.trouble
+            url = self._cache.guard.storage.url
+            found.append(f"The store {url} cannot be used; requests go to their providers.")
+        if self._journal.trouble:
+            found.append(f"The journal cannot be used: {self._journal.trouble}")
+        return found
 
     def _enter(self, visit: Visit, form: dict[str, str]) -> Reply:
         key = self._keys.find([form.get("key", "").strip()])

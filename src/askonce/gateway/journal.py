@@ -43,7 +43,7 @@ class _Way:
         except StorageError as error:
             self.trouble = str(error)
             self._again = time.monotonic() + _PAUSE_SECONDS
-            warn_once(f"the journal cannot be used: {error}")
+            warn_once(f"the journal cannot be used: {error} Until then what passes is kept in memory.")
             return False
         self.trouble = ""
         return True
@@ -73,6 +73,11 @@ class Journal:
     def trouble(self) -> str:
         """Why the ledger could not be used the last time, if it could not."""
         return self._writing.trouble or self._reading.trouble
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether what was last asked for could not be read, so that nothing was found."""
+        return bool(self._reading.trouble)
 
     # --- Writing ------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode
@@ -61,11 +62,11 @@ class Pages:
         )
         return Reply(status, text.encode())
 
-    def show(self, visit: Visit, name: str, trouble: str) -> Reply:
+    def show(self, visit: Visit, name: str, troubles: Callable[[], Sequence[str]]) -> Reply:
         """Show the page of that name."""
         match name.split("/"):
             case [""]:
-                return self._logs(visit, trouble)
+                return self._logs(visit, troubles)
             case ["rows"]:
                 return self._rows(visit)
             case ["calls", number] if number.isdecimal() and len(number) < 18:
@@ -96,7 +97,7 @@ class Pages:
 
     # --- The list -----------------------------------------------------------------------------------------
 
-    def _logs(self, visit: Visit, trouble: str) -> Reply:
+    def _logs(self, visit: Visit, troubles: Callable[[], Sequence[str]]) -> Reply:
         query = visit.query
         where = read_filter(query)
         before = read_whole(query, "before")
@@ -126,9 +127,11 @@ class Pages:
             latest=lines[0].id if lines and before is None else 0,
             is_live=before is None,
             purged=query.get("purged", "") if query.get("purged", "").isdecimal() else "",
-            trouble=trouble,
             is_filtered=any(value not in (None, "") for value in where),
             charts=charts.draw(points, span),
+            address=f"{visit.scheme}://{visit.headers.get(b'host') or 'localhost'}{visit.root}/v1",
+            is_blind=self._journal.is_blind,
+            troubles=troubles(),
         )
 
     def _rows(self, visit: Visit) -> Reply:

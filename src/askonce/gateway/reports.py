@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from askonce._engine.guard import Health
@@ -98,7 +98,7 @@ def percentile(counts: Sequence[int] | None, share: float) -> float | None:
     return BUCKETS[-1]
 
 
-def metrics(journal: Journal, in_flight: int, trouble: str, health: Health) -> bytes:
+def metrics(journal: Journal, in_flight: int, troubles: Callable[[], Sequence[str]], health: Health) -> bytes:
     """Return the metrics in Prometheus's text format, summed over all worker processes and restarts."""
     from prometheus_client import CollectorRegistry, generate_latest
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -146,7 +146,7 @@ def metrics(journal: Journal, in_flight: int, trouble: str, health: Health) -> b
             yield latency
             yield GaugeMetricFamily("askonce_in_flight", "Calls in flight in this process.", value=in_flight)
             yield GaugeMetricFamily(
-                "askonce_trouble", "1 while journal or store cannot be used.", value=float(bool(trouble))
+                "askonce_trouble", "1 while journal or store cannot be used.", value=float(bool(troubles()))
             )
             yield CounterMetricFamily(
                 "askonce_journal_lost", "Calls that could not be noted, in this process.", value=journal.lost
