@@ -14,6 +14,7 @@ from askonce.gateway.calls import Again, Call
 from askonce.gateway.journal import Journal
 from askonce.gateway.ledger import CallFilter
 from askonce.gateway.ledger_sqlite import _LAYOUTS, SQLiteLedger
+from tests.storage.conftest import ask, take
 
 NOON = 1_800_000_000.0
 _numbers = itertools.count()
@@ -112,6 +113,21 @@ def test_an_older_journal(tmp_path: Path) -> None:
     assert [4, 3, 2, 1] == [line.id for line in journal.lines()]
     assert "" == journal.trouble
     journal.close()
+
+
+def test_one_batch_of_all_kinds(journal: Journal) -> None:
+    """Calls that cost something, nothing, and what nobody knows are written together, whatever their order."""
+    for outcome in ("bypass", "miss", "hit", "error", "miss"):
+        noted = call(outcome, customer=outcome)
+        if outcome in ("miss", "hit"):
+            noted.question = ask(1, model="gpt-5-mini", provider="openai")
+            noted.answer = take().answer
+        journal.note(noted)
+    assert ["miss", "error", "hit", "miss", "bypass"] == [line.outcome for line in journal.lines()]
+    sums = {row.outcome: row for row in journal.hours()}
+    assert (0, 0, 2) == (sums["bypass"].cost, sums["hit"].cost, sums["miss"].calls)
+    assert 0 < sums["hit"].saved == sums["miss"].cost / 2
+    assert {row.outcome: row[2:] for row in journal.totals()} == {row.outcome: row[2:] for row in sums.values()}
 
 
 def test_odd_text(journal: Journal) -> None:

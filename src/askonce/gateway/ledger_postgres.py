@@ -64,13 +64,22 @@ _IS_NEW = (
     " SET batch = excluded.batch, at = excluded.at WHERE w.batch < excluded.batch RETURNING 1::bigint"
 )
 _COPY = f"COPY {{s}}.calls({', '.join((*COLUMNS, 'id', 'count', 'times'))}) FROM STDIN"
+
+
+def _adding(table: str, types: str, names: str, *columns: str) -> str:
+    """Return SQL that takes the columns of rows as arrays of these types."""
+    arrays = ", ".join(f"?::{each}[]" for each in types.split())
+    return adding(f"{{s}}.{table}", f"SELECT * FROM unnest({arrays})", names, *columns)  # noqa: S608
+
+
+_SUM_TYPES = "bigint bigint bigint float8 float8 float8 float8"
 _SUMS = (
-    adding("{s}.hours", "SELECT * FROM {rows}", "hour, outcome", *_ADDED),
-    adding("{s}.latencies", "SELECT * FROM {rows}", "hour, outcome, bucket", "calls"),
-    adding("{s}.totals", "SELECT * FROM {rows}", "gateway, outcome", *_ADDED),
-    adding("{s}.classes", "SELECT * FROM {rows}", "gateway, outcome, bucket", "calls"),
+    _adding("hours", f"bigint text {_SUM_TYPES}", "hour, outcome", *_ADDED),
+    _adding("latencies", "bigint text bigint bigint", "hour, outcome, bucket", "calls"),
+    _adding("totals", f"text text {_SUM_TYPES}", "gateway, outcome", *_ADDED),
+    _adding("classes", "text text bigint bigint", "gateway, outcome, bucket", "calls"),
 )
-"""For the last four fields of a batch; `{rows}` are the arrays that hold them."""
+"""For the last four fields of a batch, with the gateway before those of the last two."""
 _MONTHS = (
     "SELECT c.relname::varchar, pg_total_relation_size(c.oid) FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid"
     " WHERE inhparent = '{s}.calls'::regclass ORDER BY c.relname"
@@ -129,10 +138,7 @@ class PostgresLedger(Ledger):
             work.link.copy(_COPY, map(_line, rows), work.until)
         own = [[(self._gateway, *row) for row in rows] for rows in (batch.totals, batch.classes)]
         for statement, added in zip(_SUMS, (batch.hours, batch.latencies, *own), strict=True):
-            if added:
-                columns = list(zip(*added, strict=True))
-                arrays = ", ".join(f"?::{_TYPES[type(column[0])]}[]" for column in columns)
-                work.do(statement.replace("{rows}", f"unnest({arrays})"), *map(_array, columns))
+            work.do(statement, *map(_array, zip(*added, strict=True)))
 
     def tidy(self, keep: float, most: int) -> None:
         self._server.transact(lambda link, until: self._tidy(_Work(link, until), time.time() - keep, most))
