@@ -133,8 +133,8 @@ def test_a_file_that_another_holds(serve: Serve, provider: LocalProvider, name: 
 def test_no_room(serve: Serve, provider: LocalProvider) -> None:
     """Where nothing more can be written, calls go on; health and log say what is wrong."""
     gateway = serve("--no-check-credentials", ulimit="ulimit -f 600")  # blocks of 512 bytes
-    answers = [gateway.post(chat(f"question {n} {random.Random(n).randbytes(10_000).hex()}")) for n in range(40)]
+    answers = [gateway.post(chat(f"question {n} {random.Random(n).randbytes(10_000).hex()}")) for n in range(80)]
     assert {200} == {answer.status_code for answer in answers}
-    assert 40 == provider.count("/chat/completions")
-    assert ["store"] == gateway.get("/askonce/health").json()["trouble"]
+    assert 80 == provider.count("/chat/completions")
+    assert "store" in gateway.get("/askonce/health").json()["trouble"]  # and the journal, sooner or later
     assert "Until then answers are not recorded" in gateway.log
