@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import askonce
 from askonce.gateway.calls import Again, Call
 from askonce.gateway.journal import Journal
 from askonce.gateway.ledger import CallFilter
@@ -128,6 +130,25 @@ def test_one_batch_of_all_kinds(journal: Journal) -> None:
     assert (0, 0, 2) == (sums["bypass"].cost, sums["hit"].cost, sums["miss"].calls)
     assert 0 < sums["hit"].saved == sums["miss"].cost / 2
     assert {row.outcome: row[2:] for row in journal.totals()} == {row.outcome: row[2:] for row in sums.values()}
+
+
+def test_long_names(journal: Journal) -> None:
+    """Of a name that has no end only its beginning is written, and found by the whole."""
+    journal.note(call(customer="🦉" * 100_000))
+    (line,) = journal.lines(CallFilter(customer="🦉" * 100_000))
+    assert "🦉" * 500 == line.customer
+
+
+@pytest.mark.parametrize("journal", ["postgres"], indirect=True)
+def test_what_is_refused_for_ever(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the journal never takes is told of, and is not in the way of what follows."""
+    monkeypatch.setattr("askonce.gateway.lines.plain", lambda text: text)
+    journal.note(call(customer=random.Random(1).randbytes(5000).hex()))
+    with pytest.warns(askonce.AskonceWarning, match="does not take what is in them: .*index row"):
+        journal.flush()
+    journal.note(call())
+    assert 1 == len(journal.lines())
+    assert 1 == journal.lost
 
 
 def test_odd_text(journal: Journal) -> None:

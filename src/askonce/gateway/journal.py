@@ -107,12 +107,19 @@ class Journal:
             calls = [self._pending.popleft() for _ in range(len(self._pending))]
             if calls:  # as rows, which hold no answers
                 self._unwritten.append(Batch.of(next(self._numbers), calls))
-            while self._unwritten and self._writing.go(lambda: self.ledger.write(self._unwritten[0])):
+            while self._unwritten and self._writing.go(self._write_first):
                 self._unwritten.popleft()
                 self._reading = _Way()
                 self._tidy()
             while sum(batch.calls for batch in self._unwritten) > _MOST_PENDING:
                 self.lost += self._unwritten.popleft().calls
+
+    def _write_first(self) -> None:
+        try:
+            self.ledger.write(self._unwritten[0])
+        except (ValueError, OverflowError) as error:  # else it would be in the way of all that follow
+            self.lost += self._unwritten[0].calls
+            warn_once(f"some calls are not in the journal, which does not take what is in them: {error}")
 
     def _tidy(self) -> None:
         if time.monotonic() - self._tidied > _TIDY_SECONDS:

@@ -118,7 +118,11 @@ class Ledger(ABC):
 
     @abstractmethod
     def write(self, batch: Batch) -> None:
-        """Write all of a batch or nothing; one that is written again, since nobody knows, is there once."""
+        """Write all of a batch or nothing; one that is written again, since nobody knows, is there once.
+
+        Raises:
+            ValueError, OverflowError: when something in it can never be written.
+        """
 
     @abstractmethod
     def tidy(self, keep: float, most: int) -> None:

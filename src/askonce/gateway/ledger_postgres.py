@@ -57,6 +57,7 @@ CREATE TABLE {s}.writers(name varchar PRIMARY KEY, batch bigint NOT NULL, at flo
 """
 _JOURNAL = Layout((_TABLES,), "the journal", "journal=")
 _LOCK = 0x61736B6F6E6366  # under which one at a time forgets
+_NEVER = ("22", "54")  # what begins the codes of what is refused whenever it comes: data, and limits
 _WRITER_SECONDS = 86_400.0  # after which nobody sends a batch again
 _ADDED = HourSum._fields[2:]
 _IS_NEW = (
@@ -119,8 +120,11 @@ class PostgresLedger(Ledger):
     def write(self, batch: Batch) -> None:
         try:
             self._server.transact(lambda link, until: self._write(_Work(link, until), batch))
-        except BaseException:
+        except BaseException as error:
             self._months.clear()  # of which another may have dropped one
+            state = getattr(error.__cause__, "state", "")
+            if state.startswith(_NEVER):
+                raise ValueError(str(error)) from error
             raise
 
     def _write(self, work: _Work, batch: Batch) -> None:

@@ -17,6 +17,9 @@ RUN_SECONDS = 1.0
 RUN_CALLS = 1000
 """How many calls a row holds at the most."""
 
+NAME = 500
+"""How many characters of a name are written; longer ones PostgreSQL would not index."""
+
 _GIST = 300
 
 COLUMNS = (
@@ -110,8 +113,9 @@ def lines_of(row: Sequence[Any]) -> Iterator[Line]:
         yield Line._make((first + place, at, *values[1:_SECONDS], seconds, seconds, *values[_SECONDS + 2 :]))
 
 
-def plain(text: str) -> str:
-    """Return text without what UTF-8, or PostgreSQL's text, does not have: half of a surrogate pair, and NUL."""
+def plain(text: str, most: int = NAME) -> str:
+    """Return so much of a text, without what UTF-8 or PostgreSQL does not have: half of a surrogate pair, NUL."""
+    text = text[:most]
     if text.isascii() and "\0" not in text:
         return text
     return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
