@@ -35,7 +35,7 @@ _TAKES = f"{_TAKE} FROM {{s}}.takes WHERE key = $1::bytea ORDER BY id"
 _NAMED = f"{_TAKE} FROM {{s}}.takes WHERE key = $1::bytea AND name = $2::bytea"
 _TAKES_OF_ALL = f"{_TAKE}, key FROM {{s}}.takes WHERE key = ANY($1::text::bytea[]) ORDER BY id"
 _ADD = (
-    "SELECT {s}.add_1($1::bytea, $2::bytea, $3::bytea, $4::bigint, $5::float8, $6::float8, $7::bigint, $8::bigint,"
+    "SELECT {s}.add_2($1::bytea, $2::bytea, $3::bytea, $4::bigint, $5::float8, $6::float8, $7::bigint, $8::bigint,"
     " $9::bigint, $10::bigint, $11::bigint, $12::bigint, $13::bytea, $14::bigint, $15::bytea, $16::bigint,"
     " $17::bigint, $18::bigint, $19::bytea, $20::bytea, $21::bytea, $22::bytea, $23::bytea, $24::bytea,"
     " $25::bytea, $26::bytea, $27::text::text[])"

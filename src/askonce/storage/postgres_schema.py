@@ -196,6 +196,35 @@ BEGIN
 END $$;
 """  # noqa: S608 (our own names)
 
+_ARGUMENTS = """
+    a_key bytea, a_name bytea, a_seed bytea, a_slot bigint, a_recorded float8, a_ttl float8, a_micros bigint,
+    a_read bigint, a_written bigint, a_cached bigint, a_stored bigint, a_token bigint, a_digest bytea,
+    a_coding bigint, a_data bytea, instead bigint, a_asked bigint, b_coding bigint, a_body bytea, a_head bytea,
+    a_sort bytea, a_customer bytea, k_name bytea, a_provider bytea, a_model bytea, a_url bytea, a_tags text[]"""
+_NAMED = ", ".join(argument.split()[0] for argument in _ARGUMENTS.split(","))
+_NONE = ", ".join(["0"] * len(COUNTS))
+
+# The first answer to a question, which most are: nothing is counted that is known, and each row is written once.
+_THIRD = f"""
+CREATE FUNCTION {{s}}.add_2({_ARGUMENTS}) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE a_kind bigint; a_take bigint := nextval('{{s}}.takes_id_seq'); is_new boolean;
+BEGIN
+    SELECT id INTO a_kind FROM {{s}}.kinds WHERE name = k_name;
+    IF a_kind IS NULL THEN RETURN {{s}}.add_1({_NAMED}); END IF;
+    INSERT INTO {{s}}.entries AS e VALUES (
+        a_key, a_kind, a_take, 0, a_recorded, a_asked, b_coding, a_sort, a_customer, a_head, a_body, a_tags)
+    ON CONFLICT (key) DO UPDATE SET used = e.used RETURNING latest = a_take INTO is_new;
+    IF NOT is_new THEN RETURN {{s}}.add_1({_NAMED}); END IF;
+    INSERT INTO {{s}}.takes (id, key, name, seed, slot, recorded, ttl, expires, micros, read, written, cached,
+        stored, token, digest, coding, data) OVERRIDING SYSTEM VALUE
+    VALUES (a_take, a_key, a_name, a_seed, a_slot, a_recorded, a_ttl, a_recorded + a_ttl, a_micros, a_read,
+        a_written, a_cached, a_stored, a_token, a_digest, a_coding, a_data);
+    PERFORM {{s}}.note_1(a_kind, ARRAY[{_NONE}]::bigint[],
+        ARRAY[1, 1, a_asked + length(a_data), 0, a_read, a_written, a_micros, 0, 0, 0, 0, 0]::bigint[], 0, 0, 0);
+    RETURN 1;
+END $$;
+"""  # noqa: S608 (our own names)
+
 
 class Layout(NamedTuple):
     """What is made in a schema, step by step, and what it is called by whoever uses it."""
@@ -206,4 +235,4 @@ class Layout(NamedTuple):
     """What names another."""
 
 
-STORE = Layout((_FIRST, _SECOND), "the store", "store= or ASKONCE_STORE")
+STORE = Layout((_FIRST, _SECOND, _THIRD), "the store", "store= or ASKONCE_STORE")
