@@ -139,12 +139,18 @@ def test_long_names(journal: Journal) -> None:
     assert "🦉" * 500 == line.customer
 
 
-@pytest.mark.parametrize("journal", ["postgres"], indirect=True)
-def test_what_is_refused_for_ever(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("journal", "customer", "why"),
+    [("sqlite", "\ud800", "surrogates"), ("postgres", random.Random(1).randbytes(5000).hex(), "index row")],
+    indirect=["journal"],
+)
+def test_what_is_refused_for_ever(
+    journal: Journal, customer: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What the journal never takes is told of, and is not in the way of what follows."""
     monkeypatch.setattr("askonce.gateway.lines.plain", lambda text: text)
-    journal.note(call(customer=random.Random(1).randbytes(5000).hex()))
-    with pytest.warns(askonce.AskonceWarning, match="does not take what is in them: .*index row"):
+    journal.note(call(customer=customer))
+    with pytest.warns(askonce.AskonceWarning, match=f"does not take what is in them: .*{why}"):
         journal.flush()
     journal.note(call())
     assert 1 == len(journal.lines())

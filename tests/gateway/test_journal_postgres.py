@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import re
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -90,6 +92,19 @@ def test_gateways_share_it(open_journal: Open) -> None:
     assert [("hit", 2)] == [(row.outcome, row.calls) for row in one.totals()]
     assert [("miss", 1)] == [(row.outcome, row.calls) for row in other.totals()]
     assert [("hit", 8, 2)] == one.classes()
+
+
+def test_the_documented_query(open_journal: Open) -> None:
+    """What the documentation asks the database is what the journal comes to."""
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "shared-store.md").read_text("utf-8")
+    (query,) = re.findall(r"```sql\n(.*?)\n```", page, re.DOTALL)
+    assert "askonce_journal.hours" in query
+    journal = open_journal()
+    noted(journal, NOON, NOON + 3600)
+    found = ask(journal, query.replace("askonce_journal.", ""))
+    assert [(NOON // 3600 * 3600 + 3600 * hour, 0.0) for hour in (0, 1)] == [
+        (at.timestamp(), x) for at, x in found
+    ]
 
 
 def test_who_follows_misses_none(open_journal: Open) -> None:

@@ -125,8 +125,7 @@ class Cache:
             for steady, now, times in counts.values()
             for hit in self._counted(steady.call, steady.take, now, times=times)
         ]
-        if hits:
-            self.guard.count_hits(hits)
+        self.guard.count_hits(hits)
 
     @property
     def stats(self) -> Stats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -180,8 +180,10 @@ class Guard:
         is_doubtful = self._reading.failures or self._writing.failures or writer.is_late
         return None if is_doubtful else job
 
-    def count_hits(self, hits: Iterable[tuple[Key, Take, float, int]]) -> None:
+    def count_hits(self, hits: Sequence[tuple[Key, Take, float, int]]) -> None:
         """Count hits: of which take, when the last was, and how many."""
+        if not hits:
+            return
 
         def count() -> None:
             for hit in hits:

@@ -61,6 +61,7 @@ class Batch(NamedTuple):
 
     number: int
     """Larger than that of any batch of this gateway before."""
+    calls: int
     runs: Sequence[Run]
     """In order of time."""
     hours: Sequence[Row]
@@ -85,11 +86,8 @@ class Batch(NamedTuple):
                 classes[outcome, bucket] += 1
         sums_of = [[(*name, *total) for name, total in sums.items()] for sums in (hours, totals)]
         counts_of = [[(*name, count) for name, count in counts.items()] for counts in (latencies, classes)]
-        return cls(number, runs, sums_of[0], counts_of[0], sums_of[1], counts_of[1])
-
-    @property
-    def calls(self) -> int:
-        return sum(run.calls for run in self.runs)
+        count = sum(run.calls for run in runs)
+        return cls(number, count, runs, sums_of[0], counts_of[0], sums_of[1], counts_of[1])
 
     @property
     def traces(self) -> int:

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 from askonce.gateway.ledger import Batch, HourSum, Ledger, Row, adding
 from askonce.gateway.lines import COLUMNS, plain
 from askonce.storage.postgres_address import read_address
+from askonce.storage.postgres_link import Link, Value
 from askonce.storage.postgres_schema import Layout
-from askonce.storage.postgres_server import Link, Server, Value
+from askonce.storage.postgres_server import Server
 
 # Text is varchar, and so read as text; COLLATE "C" has names in one order everywhere.
 _TABLES = """
@@ -87,7 +88,7 @@ _MONTHS = (
 )
 _MONTH = re.compile(r"calls_(\d{4})_(\d\d)")
 _FORGET = "DELETE FROM {s}.calls WHERE id < (SELECT min(id) + (max(id) - min(id)) / 10 FROM {s}.calls)"
-_TYPES = {str: "text", bytes: "bytea", int: "bigint", float: "float8"}
+_TYPES = {str: "text", int: "bigint", float: "float8"}
 _ESCAPED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 

@@ -91,7 +91,7 @@ class SQLiteLedger(Ledger):
             try:
                 self._write(db, batch)
                 db.execute("COMMIT")
-            except sqlite3.Error:
+            except BaseException:  # else the next one would be part of it
                 with suppress(sqlite3.Error):
                     db.execute("ROLLBACK")
                 raise
@@ -101,7 +101,7 @@ class SQLiteLedger(Ledger):
         last = found[0] if found else 0
         db.executemany(_INSERT, batch.rows(last))
         db.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'calls'", (last + batch.traces,))
-        for statement, rows in zip(_SUMS, batch[2:], strict=True):
+        for statement, rows in zip(_SUMS, batch[-4:], strict=True):
             db.executemany(statement, rows)
 
     def tidy(self, keep: float, most: int) -> None:
