@@ -21,7 +21,7 @@ import pytest
 from askonce._core.body import canonical_json
 from askonce._core.entry import Key
 from askonce.errors import SettingsError, StorageError
-from askonce.storage import Filter, postgres_server
+from askonce.storage import Filter, postgres_link
 from askonce.storage.postgres import PostgresStorage
 from askonce.storage.postgres_address import read_address
 from askonce.storage.postgres_schema import COUNTS, STORE
@@ -129,12 +129,12 @@ def test_watch_what_others_do(machine: Machine) -> None:
 
 def test_watch_in_vain(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a listener hears nothing, as behind some poolers, though its connection is well, it says so."""
-    execute = postgres_server.Link.execute
+    execute = postgres_link.Link.execute
 
-    def pass_none_on(link: postgres_server.Link, sql: str, *rest: Any) -> Any:
+    def pass_none_on(link: postgres_link.Link, sql: str, *rest: Any) -> Any:
         return execute(link, "SELECT 1" if sql.startswith("LISTEN") else sql, *rest)
 
-    monkeypatch.setattr(postgres_server.Link, "execute", pass_none_on)
+    monkeypatch.setattr(postgres_link.Link, "execute", pass_none_on)
     one = machine(nearby="0.2")
     tries: list[Key | None] = []
     is_heard = one.watch(tries.append)

@@ -19,8 +19,9 @@ from askonce.storage.packed import expand, read_answer, squeeze
 from askonce.storage.postgres_address import read_address
 from askonce.storage.postgres_changes import PostgresChanges
 from askonce.storage.postgres_leases import PostgresKeeper
+from askonce.storage.postgres_link import Value
 from askonce.storage.postgres_schema import COUNTS, EVER
-from askonce.storage.postgres_server import PATIENCE, Server, Value
+from askonce.storage.postgres_server import PATIENCE, Server
 from askonce.storage.protocol import Filter, ModelTotals, Totals
 from askonce.storage.tally import Tally
 

@@ -14,7 +14,8 @@ from contextlib import suppress
 
 from askonce._core.entry import Key
 from askonce.storage.changes import Changes
-from askonce.storage.postgres_server import Link, Server
+from askonce.storage.postgres_link import Link
+from askonce.storage.postgres_server import Server
 
 
 class PostgresChanges(Changes):
