@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+CREDENTIAL_HEADERS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
+"""In which clients show a provider's key."""
+
+CREDENTIAL_PARAMETERS = frozenset({"key", "api_key", "access_token"})
+"""The same in a query."""
+
 
 class Headers(tuple[tuple[bytes, bytes], ...]):
     """Header fields in the order and case in which they were sent; looked up without regard to case."""

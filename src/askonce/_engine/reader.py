@@ -9,7 +9,7 @@ from askonce._core.body import CONTROL_FIELDS, Body, canonical_json, read_body
 from askonce._core.controls import CREDENTIAL, CUSTOMER, Controls, Mode, read_fields, read_headers
 from askonce._core.domains import Domain, Domains, is_stateful
 from askonce._core.key import identify
-from askonce._core.messages import Headers, Request
+from askonce._core.messages import CREDENTIAL_HEADERS, Headers, Request
 from askonce._core.noise import normalized
 from askonce._engine.call import Call, Match, Origin
 from askonce.settings import Settings
@@ -149,8 +149,7 @@ def path_of(target: str) -> str:
 
 def _credential(request: Request) -> str:
     """Name a partition after whoever asks, without saying who that is."""
-    names = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
-    credential = "\n".join(request.headers.get(name) or "" for name in names)
+    credential = "\n".join(request.headers.get(name) or "" for name in CREDENTIAL_HEADERS)
     if not credential.strip():
         credential = request.query
     return CREDENTIAL + hashlib.sha256(credential.encode()).hexdigest()[:32]

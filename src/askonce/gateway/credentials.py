@@ -14,22 +14,20 @@ import time
 from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qsl
 
-from askonce._core.messages import Headers, Request
+from askonce._core.messages import CREDENTIAL_HEADERS, CREDENTIAL_PARAMETERS, Headers, Request
 from askonce.gateway.heads import GATEWAY_KEY
 
 _ACCEPTED_SECONDS = 12 * 3600.0
 _MOST = 100_000
-_NAMES = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
-_QUERY = frozenset({"key", "api_key", "access_token"})
 
 
 def shown(headers: Headers, query: str) -> list[str]:
     """Return all that could be a gateway key in a request, the header of our own first."""
     found = [headers.get(GATEWAY_KEY)]
-    for name in _NAMES:
+    for name in CREDENTIAL_HEADERS:
         value = headers.get(name)
         found.append(value.removeprefix("Bearer ").removeprefix("bearer ").strip() if value else None)
-    found += [value for name, value in parse_qsl(query) if name.lower() in _QUERY]
+    found += [value for name, value in parse_qsl(query) if name.lower() in CREDENTIAL_PARAMETERS]
     return [text for text in found if text]
 
 
@@ -44,8 +42,8 @@ class Accepted:
     def name(self, request: Request) -> bytes:
         """Return what a credential is remembered by, together with where it was shown."""
         parts = [f"{request.scheme}://{request.host}:{request.port}".encode()]
-        parts += [(request.headers.get(name) or "").encode() for name in _NAMES]
-        parts += [f"{n}={v}".encode() for n, v in parse_qsl(request.query) if n.lower() in _QUERY]
+        parts += [(request.headers.get(name) or "").encode() for name in CREDENTIAL_HEADERS]
+        parts += [f"{n}={v}".encode() for n, v in parse_qsl(request.query) if n.lower() in CREDENTIAL_PARAMETERS]
         text = b"".join(b"%d:%b" % (len(part), part) for part in parts)
         return hmac.digest(self._secret, text, hashlib.sha256)
 

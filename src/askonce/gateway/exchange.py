@@ -12,7 +12,7 @@ from askonce._core.controls import Mode
 from askonce._core.decide import reader_ttl
 from askonce._core.dialects import status_headers
 from askonce._core.domains import Dialect
-from askonce._core.messages import Answer, Headers, Request
+from askonce._core.messages import CREDENTIAL_HEADERS, Answer, Headers, Request
 from askonce._core.refusal import refusal
 from askonce._core.tape import Left, Tape
 from askonce._engine.aio import AsyncAnswered, answer_call
@@ -27,7 +27,7 @@ from askonce.gateway.credentials import shown
 from askonce.gateway.heads import GATEWAY_KEY, for_client, for_upstream, forward_status, hit_status, old_status
 from askonce.gateway.shortcuts import Arrived
 from askonce.gateway.stale import Old, is_failure
-from askonce.gateway.upstreams import CREDENTIALS, Upstream, Way, find_way, host_of, with_key
+from askonce.gateway.upstreams import Upstream, Way, find_way, host_of, with_key
 from askonce.gateway.visits import is_from_here
 from askonce.notices import warn_once
 
@@ -365,7 +365,7 @@ class Exchange:
             prefix = upstream.prefix.removesuffix("/v1") if upstream.prefix.endswith("/v1") else upstream.prefix
             query = request.query if upstream.name == "gemini" else ""
             kept = tuple(
-                p for p in request.headers if p[0].lower() in (*CREDENTIALS, b"host", b"anthropic-version")
+                p for p in request.headers if p[0].lower() in (*CREDENTIAL_HEADERS, b"host", b"anthropic-version")
             )
             target = prefix + path + (f"?{query}" if query else "")
             probe = request._replace(method="GET", target=target, headers=Headers(kept), body=b"")

@@ -10,13 +10,10 @@ from urllib.parse import urlsplit
 
 from askonce._core.domains import KNOWN, Domain, Domains, parse_domain
 from askonce._core.key import public_url
-from askonce._core.messages import Headers, Request
+from askonce._core.messages import CREDENTIAL_HEADERS, CREDENTIAL_PARAMETERS, Headers, Request
 
 _DOTS = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
 _OWN_API = frozenset({"ollama", "openrouter"})  # where /api/… is the provider's own
-CREDENTIALS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
-"""Headers in which clients show the provider's key."""
-
 _KEY_HEADERS = {"anthropic": b"x-api-key", "gemini": b"x-goog-api-key", "azure": b"api-key"}
 _AT_127 = frozenset({"ollama"})  # whose client asks for 127.0.0.1; the others' users write localhost
 
@@ -115,17 +112,13 @@ def with_key(upstream: Upstream, request: Request) -> Request:
     """Return the request with the provider's key that the gateway holds, where the client's own would be."""
     if upstream.key is None:
         return request
-    places = [name for name in CREDENTIALS if request.headers.get(name)]
+    places = [name for name in CREDENTIAL_HEADERS if request.headers.get(name)]
     place = places[0] if places else _KEY_HEADERS.get(upstream.name, b"authorization")
     value = upstream.key.encode()
-    headers = request.headers.without(frozenset(CREDENTIALS))
+    headers = request.headers.without(frozenset(CREDENTIAL_HEADERS))
     pair = (place, b"Bearer " + value if place == b"authorization" else value)
     path, question, query = request.target.partition("?")
     if question:
-        left = [
-            part
-            for part in query.split("&")
-            if part.partition("=")[0].lower() not in ("key", "api_key", "access_token")
-        ]
+        left = [part for part in query.split("&") if part.partition("=")[0].lower() not in CREDENTIAL_PARAMETERS]
         path += "?" + "&".join(left) if left else ""
     return request._replace(target=path, headers=Headers((*headers, pair)))
