@@ -6,9 +6,11 @@ Arithmetic for docs/explanation/scale.md: a server that spends so long on a look
 from __future__ import annotations
 
 import random
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
@@ -16,6 +18,8 @@ import redis
 from tests.servers import started_postgres
 
 import askonce
+from askonce.gateway.calls import Call
+from askonce.gateway.journal import Journal
 from askonce.storage.postgres import PostgresStorage
 from askonce.storage.postgres_address import read_address
 from askonce.storage.redis import RedisStorage
@@ -54,7 +58,27 @@ def run(scale: Scale) -> Result:
         rows,
         "CPU of all the server's processes. Additions are one client's, one by one; PostgreSQL syncs each.",
     )
-    return Result("capacity", str(__doc__).partition("\n")[0], [], [table])
+    return Result("capacity", str(__doc__).partition("\n")[0], [], [table, _journals(scale)])
+
+
+def _journals(scale: Scale) -> Table:
+    """Write calls that are all different, in batches as a busy gateway does."""
+    batch, rows = scale.of(2_000, 50), []
+    with started_postgres(is_durable=True) as server, tempfile.TemporaryDirectory() as folder:
+        for name, place in (("SQLite", Path(folder) / "journal.db"), ("PostgreSQL", server.url())):
+            journal = Journal(place, keep=1e9, most=1 << 40)
+            spent = []
+            for _ in range(scale.of(15, 2) + 1):
+                before = time.process_time()  # of all threads: its own may be quicker
+                for number in range(batch):
+                    journal.note(Call("POST", "/v1/chat/completions", "openai", "miss", 200, f"c{number % 100}"))
+                journal.flush()
+                spent.append((time.process_time() - before) / batch)
+            assert not journal.trouble, journal.trouble
+            journal.close()
+            rows.append([name, Spread.of(spent[1:]).times(1e6).show()])
+    note = f"CPU of the gateway's process, in batches of {batch:,}; hits that are alike share a line."
+    return Table("A line of the gateway's journal", ["journal", "a line (µs)"], rows, note)
 
 
 def _measure(kept: Kept, made: askonce.Storage, scale: Scale) -> list[str]:
